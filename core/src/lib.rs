@@ -1,0 +1,10 @@
+//! The part of `iom` that every backend shares: the BPF instruction set, objects, maps, helpers,
+//! the verifier and the IO-module ABI.
+//!
+//! This crate takes bytes and gives values: it opens no file, reads no clock and starts no thread.
+
+pub mod abi;
+pub mod isa;
+pub mod map;
+pub mod module;
+pub mod verifier;
