@@ -3,8 +3,4 @@
 //!
 //! This crate takes bytes and gives values: it opens no file, reads no clock and starts no thread.
 
-pub mod abi;
 pub mod isa;
-pub mod map;
-pub mod module;
-pub mod verifier;

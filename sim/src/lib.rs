@@ -1,1 +1,1 @@
-//! TODO
+//! See `docs/ARCHITECTURE.md`.

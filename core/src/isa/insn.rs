@@ -232,11 +232,11 @@ pub enum PacketMode {
 pub enum Imm64 {
     /// A plain number (source register field 0).
     Number(u64),
-    /// The map with this index in [`crate::module::Module::maps`] (field 1).
+    /// The map with this index in the maps of the module (field 1).
     Map(u32),
     /// Address inside the first value of a map (field 2): global data.
     MapValue {
-        /// Index in [`crate::module::Module::maps`].
+        /// Index in the maps of the module.
         map: u32,
         /// Bytes from the start of the value.
         offset: u32,
