@@ -3,4 +3,8 @@
 //!
 //! This crate takes bytes and gives values: it opens no file, reads no clock and starts no thread.
 
+pub mod abi;
 pub mod isa;
+pub mod map;
+pub mod memory;
+pub mod module;

@@ -33,7 +33,11 @@ impl Reg {
 
     /// The register with this number, or `None` above 10.
     pub const fn new(number: u8) -> Option<Self> {
-        if number <= 10 { Some(Self(number)) } else { None }
+        if number <= 10 {
+            Some(Self(number))
+        } else {
+            None
+        }
     }
 
     /// The register's number, 0 to 10.
@@ -438,10 +442,13 @@ impl Insn {
     pub fn function_target(&self, index: usize) -> Option<i64> {
         let next = index as i64 + 1;
         match *self {
-            Self::Call { target: CallTarget::Local(off) } => Some(next + i64::from(off)),
-            Self::LoadImm64 { value: Imm64::Function { offset }, .. } => {
-                Some(next + i64::from(offset))
-            }
+            Self::Call {
+                target: CallTarget::Local(off),
+            } => Some(next + i64::from(off)),
+            Self::LoadImm64 {
+                value: Imm64::Function { offset },
+                ..
+            } => Some(next + i64::from(offset)),
             _ => None,
         }
     }

@@ -1,0 +1,40 @@
+//! The IO-module ABI: what a backend is given, what it gives back, and the environment that a
+//! program sees. `docs/abi.md` is its specification.
+
+mod backend;
+mod capabilities;
+mod environment;
+mod frame;
+mod outcome;
+
+pub use backend::{Backend, BackendError, Instance, LoadRequest, Refusal, Worker};
+pub use capabilities::Capabilities;
+pub use environment::{Environment, PacketClock, PacketRandom};
+pub use frame::{
+    FRAGMENT_BYTES, FRAGMENTS_MAX, FRAME_BYTES, Fragment, Frame, FrameError, HEADROOM_BYTES,
+    LINEAR_MAX, Receive, TAILROOM_BYTES,
+};
+pub use outcome::{Event, Outcome, Recorder, Redirect, RedirectKind, Trap, XdpAction};
+
+/// An RX queue, which is also the CPU that programs see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(pub u32);
+
+/// A port of a device, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u32);
+
+impl PortId {
+    /// Interface index that programs see: the loopback device is 1, so port 0 is 2.
+    pub const fn ifindex(self) -> u32 {
+        self.0 + 2
+    }
+
+    /// The port that has this interface index.
+    pub const fn from_ifindex(ifindex: u32) -> Option<Self> {
+        match ifindex.checked_sub(2) {
+            Some(port) => Some(Self(port)),
+            None => None,
+        }
+    }
+}

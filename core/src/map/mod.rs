@@ -1,0 +1,40 @@
+//! Maps: their declarations, their memory and what a program and a user may do with them.
+
+mod spec;
+
+pub use spec::{InitialEntry, InitialValue, MapFlags, MapSpec, MapType};
+
+use std::sync::Arc;
+
+mod contents;
+mod instance;
+pub use contents::{MapContents, MapEntry, MapValue};
+pub use instance::{Map, MapError};
+
+/// The maps of one run, one for each of a module's declarations. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub struct MapSet {
+    maps: Vec<Arc<Map>>,
+}
+
+impl MapSet {
+    /// Creates the maps that a module declares, with one value for each RX queue in per-CPU maps,
+    /// and fills in the entries that the declarations hold.
+    pub fn create(specs: &[MapSpec], queues: u32) -> Result<Self, MapError> {
+        let maps = specs
+            .iter()
+            .map(|spec| Map::create(spec, queues).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { maps })
+    }
+
+    /// The map with this index.
+    pub fn get(&self, index: u32) -> Option<&Arc<Map>> {
+        self.maps.get(index as usize)
+    }
+
+    /// All maps, in the order of their declarations.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Map>> {
+        self.maps.iter()
+    }
+}
