@@ -1,1 +1,7 @@
-//! lib
+//! The `iom` command as a library: everything that names concrete backends, opens files other
+//! than captures, or talks to a terminal.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod commands;
+pub mod exit;

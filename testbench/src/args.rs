@@ -1,0 +1,25 @@
+//! The command line: one variant for each command, whose arguments stand beside the command.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::feature;
+
+/// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
+/// Netronome NFP, and checks that they agree.
+#[derive(Debug, Parser)]
+#[command(name = "iom", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 same or passed, 1 differs or failed, 2 usage or unreadable \
+input, 3 program refused, 4 backend missing here, 5 internal error.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What each backend can do on this machine, and why not
+    Feature(feature::Args),
+}

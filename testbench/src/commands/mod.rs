@@ -1,0 +1,19 @@
+//! The commands, one file each: `Args` (what the user says) and `run` (what is done). Results go
+//! to `out`, everything else to standard error.
+
+use std::io::Write;
+
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+
+pub mod feature;
+
+/// Runs the command that the user asked for.
+///
+/// # Errors
+/// Whatever ends the command early; [`Exit::of`] gives the exit code.
+pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Feature(args) => feature::run(&args, out),
+    }
+}
