@@ -16,6 +16,7 @@ typedef _Bool bool;
 
 #define SEC(name) __attribute__((section(name), used))
 #define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
 #define NULL ((void *)0)
 #define offset_of(type, member) __builtin_offsetof(type, member)
 

@@ -34,6 +34,11 @@ static __always_inline struct address mapped(__be32 ipv4)
 	return (struct address){ { 0, 0, htonl(0xffff), ipv4 } };
 }
 
+static __always_inline bool is_mapped(const struct address *address)
+{
+	return !address->word[0] && !address->word[1] && address->word[2] == htonl(0xffff);
+}
+
 static __always_inline enum flow_kind parse_ports(struct cursor *c, struct parsed *out)
 {
 	struct flow *flow = &out->flow;
@@ -94,6 +99,8 @@ static __always_inline enum flow_kind parse_ipv6_flow(struct cursor *c, struct p
 	__builtin_memcpy(&out->flow.src, ip->src, 16);
 	__builtin_memcpy(&out->flow.dst, ip->dst, 16);
 	out->flow.proto = ip->next;
+	if (is_mapped(&out->flow.src)) /* never on the wire (RFC 4291 section 2.5.5.2), and it would pose as IPv4 */
+		return FLOW_MALFORMED;
 	for (int i = 0; i < 4; i++) {
 		struct ipv6_extension *extension = c->at;
 		__u32 size = sizeof(*extension);
