@@ -4,6 +4,7 @@
 //! This crate takes bytes and gives values: it opens no file, reads no clock and starts no thread.
 
 pub mod abi;
+pub mod helper;
 pub mod isa;
 pub mod map;
 pub mod memory;

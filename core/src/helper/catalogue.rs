@@ -1,0 +1,412 @@
+//! The helper catalogue: one row for each helper that a backend has, and the names of all others.
+
+use super::names::NAMES;
+use crate::module::ProgramType;
+
+/// What a helper takes in one register (`enum bpf_arg_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Argument {
+    /// Any initialised scalar, or any pointer where the program may leak pointers.
+    Anything,
+    /// The program's context, unchanged.
+    Context,
+    /// A map, as a constant.
+    Map,
+    /// Initialised memory of the map's key size.
+    MapKey,
+    /// Initialised memory of the map's value size.
+    MapValue,
+    /// Memory that the helper reads; its length is in the next register.
+    MemoryRead {
+        /// A null pointer is fine (with a length of 0).
+        nullable: bool,
+    },
+    /// Memory that the helper fills, which need not be initialised; its length is in the next
+    /// register.
+    MemoryWrite,
+    /// Length of the memory in the register before.
+    Size {
+        /// 0 is fine.
+        zero: bool,
+    },
+    /// Length of memory that the helper allocates: a constant.
+    AllocationSize,
+    /// A ring-buffer record that was reserved and is now given up.
+    RingbufRecord,
+}
+
+/// What a helper leaves in `r0` (`enum bpf_return_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Returns {
+    /// A number.
+    Scalar,
+    /// Nothing; `r0` is undefined.
+    Nothing,
+    /// A pointer to a map value, or null.
+    MapValueOrNull,
+    /// A pointer to a reserved ring-buffer record, or null; it must be given up.
+    RingbufRecordOrNull,
+}
+
+/// Arguments, return value and conditions of a helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prototype {
+    /// Arguments in `r1` to `r5`, as many as there are.
+    pub arguments: &'static [Argument],
+    /// Return value.
+    pub returns: Returns,
+    /// Only programs with a GPL-compatible licence may call it.
+    pub gpl_only: bool,
+    /// It may move or resize the packet, which makes packet pointers invalid.
+    pub changes_packet: bool,
+    /// Linux program types that have it. `raw` programs have none.
+    pub program_types: &'static [ProgramType],
+    /// Backends that have it.
+    pub backends: HelperBackends,
+}
+
+/// Which backends have a helper. The running kernel has them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HelperBackends {
+    /// The simulator's engines.
+    pub sim: bool,
+    /// The NFP, given firmware that announces it.
+    pub nfp: bool,
+}
+
+/// One helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// Number in the call instruction.
+    pub number: u32,
+    /// Name with the `bpf_` in front.
+    pub name: &'static str,
+    /// How it is called, if a backend has it.
+    pub prototype: Option<&'static Prototype>,
+}
+
+/// The helper with this number, or `None` if Linux has none.
+pub fn by_number(number: u32) -> Option<Helper> {
+    let name = *NAMES.get(number as usize)?;
+    let prototype = CATALOGUE
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map(|(_, prototype)| prototype);
+    (number != 0).then_some(Helper {
+        number,
+        name,
+        prototype,
+    })
+}
+
+/// The helper with this name, with or without `bpf_` in front.
+pub fn by_name(name: &str) -> Option<Helper> {
+    let bare = name.strip_prefix("bpf_").unwrap_or(name);
+    let number = NAMES
+        .iter()
+        .position(|known| known.strip_prefix("bpf_") == Some(bare))?;
+    by_number(number as u32)
+}
+
+/// The helpers that some backend has, by number.
+pub fn implemented() -> impl Iterator<Item = Helper> {
+    CATALOGUE
+        .iter()
+        .filter_map(|(number, _)| by_number(*number))
+}
+
+use Argument::{
+    AllocationSize, Anything, Context, Map, MapKey, MapValue, MemoryRead, MemoryWrite,
+    RingbufRecord, Size,
+};
+use ProgramType::{SchedCls, SocketFilter, Xdp};
+
+const ALL_TYPES: &[ProgramType] = &[Xdp, SchedCls, SocketFilter];
+const DEVICE_TYPES: &[ProgramType] = &[Xdp, SchedCls];
+const XDP_ONLY: &[ProgramType] = &[Xdp];
+
+const SIM: HelperBackends = HelperBackends {
+    sim: true,
+    nfp: false,
+};
+const SIM_NFP: HelperBackends = HelperBackends {
+    sim: true,
+    nfp: true,
+};
+
+/// A helper that every program type and the simulator alone have.
+const PLAIN: Prototype = Prototype {
+    arguments: &[],
+    returns: Returns::Scalar,
+    gpl_only: false,
+    changes_packet: false,
+    program_types: ALL_TYPES,
+    backends: SIM,
+};
+
+/// An XDP helper that moves or resizes the packet.
+const ADJUST: Prototype = Prototype {
+    arguments: &[Context, Anything],
+    changes_packet: true,
+    program_types: XDP_ONLY,
+    ..PLAIN
+};
+
+const READ: Argument = MemoryRead { nullable: false };
+const READ_OR_NULL: Argument = MemoryRead { nullable: true };
+const SIZE: Argument = Size { zero: false };
+const SIZE_OR_ZERO: Argument = Size { zero: true };
+
+/// Numbers of the helpers that have a row.
+#[expect(missing_docs, reason = "the names are Linux's own")]
+pub mod number {
+    pub const MAP_LOOKUP_ELEM: u32 = 1;
+    pub const MAP_UPDATE_ELEM: u32 = 2;
+    pub const MAP_DELETE_ELEM: u32 = 3;
+    pub const KTIME_GET_NS: u32 = 5;
+    pub const TRACE_PRINTK: u32 = 6;
+    pub const GET_PRANDOM_U32: u32 = 7;
+    pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+    pub const TAIL_CALL: u32 = 12;
+    pub const REDIRECT: u32 = 23;
+    pub const CSUM_DIFF: u32 = 28;
+    pub const XDP_ADJUST_HEAD: u32 = 44;
+    pub const REDIRECT_MAP: u32 = 51;
+    pub const XDP_ADJUST_META: u32 = 54;
+    pub const XDP_ADJUST_TAIL: u32 = 65;
+    pub const JIFFIES64: u32 = 118;
+    pub const KTIME_GET_BOOT_NS: u32 = 125;
+    pub const RINGBUF_OUTPUT: u32 = 130;
+    pub const RINGBUF_RESERVE: u32 = 131;
+    pub const RINGBUF_SUBMIT: u32 = 132;
+    pub const RINGBUF_DISCARD: u32 = 133;
+    pub const KTIME_GET_COARSE_NS: u32 = 160;
+    pub const XDP_GET_BUFF_LEN: u32 = 188;
+    pub const XDP_LOAD_BYTES: u32 = 189;
+    pub const XDP_STORE_BYTES: u32 = 190;
+}
+
+/// Every helper that a backend has, by number. Linux keeps the same facts in one
+/// `struct bpf_func_proto` for each helper and one list for each program type.
+const CATALOGUE: &[(u32, Prototype)] = &[
+    (
+        number::MAP_LOOKUP_ELEM,
+        Prototype {
+            arguments: &[Map, MapKey],
+            returns: Returns::MapValueOrNull,
+            backends: SIM_NFP,
+            ..PLAIN
+        },
+    ),
+    (
+        number::MAP_UPDATE_ELEM,
+        Prototype {
+            arguments: &[Map, MapKey, MapValue, Anything],
+            backends: SIM_NFP,
+            ..PLAIN
+        },
+    ),
+    (
+        number::MAP_DELETE_ELEM,
+        Prototype {
+            arguments: &[Map, MapKey],
+            backends: SIM_NFP,
+            ..PLAIN
+        },
+    ),
+    (number::KTIME_GET_NS, PLAIN),
+    (
+        number::TRACE_PRINTK,
+        Prototype {
+            // Up to three numbers follow, which the kernel does not check.
+            arguments: &[READ, SIZE],
+            gpl_only: true,
+            ..PLAIN
+        },
+    ),
+    (
+        number::GET_PRANDOM_U32,
+        Prototype {
+            backends: SIM_NFP,
+            ..PLAIN
+        },
+    ),
+    (number::GET_SMP_PROCESSOR_ID, PLAIN),
+    (
+        number::TAIL_CALL,
+        Prototype {
+            arguments: &[Context, Map, Anything],
+            returns: Returns::Nothing,
+            ..PLAIN
+        },
+    ),
+    (
+        number::REDIRECT,
+        Prototype {
+            arguments: &[Anything, Anything],
+            program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
+        number::CSUM_DIFF,
+        Prototype {
+            arguments: &[
+                READ_OR_NULL,
+                SIZE_OR_ZERO,
+                READ_OR_NULL,
+                SIZE_OR_ZERO,
+                Anything,
+            ],
+            program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
+        number::XDP_ADJUST_HEAD,
+        Prototype {
+            backends: SIM_NFP,
+            ..ADJUST
+        },
+    ),
+    (
+        number::REDIRECT_MAP,
+        Prototype {
+            arguments: &[Map, Anything, Anything],
+            program_types: XDP_ONLY,
+            ..PLAIN
+        },
+    ),
+    (number::XDP_ADJUST_META, ADJUST),
+    (
+        number::XDP_ADJUST_TAIL,
+        Prototype {
+            backends: SIM_NFP,
+            ..ADJUST
+        },
+    ),
+    (number::JIFFIES64, PLAIN),
+    (number::KTIME_GET_BOOT_NS, PLAIN),
+    (
+        number::RINGBUF_OUTPUT,
+        Prototype {
+            arguments: &[Map, READ, SIZE_OR_ZERO, Anything],
+            ..PLAIN
+        },
+    ),
+    (
+        number::RINGBUF_RESERVE,
+        Prototype {
+            arguments: &[Map, AllocationSize, Anything],
+            returns: Returns::RingbufRecordOrNull,
+            ..PLAIN
+        },
+    ),
+    (
+        number::RINGBUF_SUBMIT,
+        Prototype {
+            arguments: &[RingbufRecord, Anything],
+            returns: Returns::Nothing,
+            ..PLAIN
+        },
+    ),
+    (
+        number::RINGBUF_DISCARD,
+        Prototype {
+            arguments: &[RingbufRecord, Anything],
+            returns: Returns::Nothing,
+            ..PLAIN
+        },
+    ),
+    (number::KTIME_GET_COARSE_NS, PLAIN),
+    (
+        number::XDP_GET_BUFF_LEN,
+        Prototype {
+            arguments: &[Context],
+            program_types: XDP_ONLY,
+            ..PLAIN
+        },
+    ),
+    (
+        number::XDP_LOAD_BYTES,
+        Prototype {
+            arguments: &[Context, Anything, MemoryWrite, SIZE],
+            program_types: XDP_ONLY,
+            ..PLAIN
+        },
+    ),
+    (
+        number::XDP_STORE_BYTES,
+        Prototype {
+            arguments: &[Context, Anything, READ, SIZE],
+            program_types: XDP_ONLY,
+            ..PLAIN
+        },
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_linux_helper_has_a_name() {
+        assert_eq!(NAMES.len(), 212);
+        assert_eq!(by_number(0), None);
+        assert_eq!(by_number(212), None);
+        for number in 1..212 {
+            let helper = by_number(number).unwrap();
+            assert_eq!(by_name(helper.name), Some(helper));
+        }
+        assert_eq!(by_number(69).unwrap().name, "bpf_fib_lookup");
+        assert_eq!(by_number(211).unwrap().name, "bpf_cgrp_storage_delete");
+    }
+
+    #[test]
+    fn rows_are_in_order_and_sizes_follow_memory() {
+        assert!(CATALOGUE.is_sorted_by_key(|(number, _)| *number));
+        for helper in implemented() {
+            let arguments = helper.prototype.unwrap().arguments;
+            assert!(arguments.len() <= 5, "{}", helper.name);
+            for (index, argument) in arguments.iter().enumerate() {
+                let is_memory = matches!(argument, MemoryRead { .. } | MemoryWrite);
+                let sized = matches!(arguments.get(index + 1), Some(Size { .. }));
+                assert_eq!(is_memory, sized, "{}", helper.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_rows_name_the_helpers_they_mean() {
+        let names: Vec<_> = implemented().map(|helper| &helper.name[4..]).collect();
+        assert_eq!(
+            names,
+            [
+                "map_lookup_elem",
+                "map_update_elem",
+                "map_delete_elem",
+                "ktime_get_ns",
+                "trace_printk",
+                "get_prandom_u32",
+                "get_smp_processor_id",
+                "tail_call",
+                "redirect",
+                "csum_diff",
+                "xdp_adjust_head",
+                "redirect_map",
+                "xdp_adjust_meta",
+                "xdp_adjust_tail",
+                "jiffies64",
+                "ktime_get_boot_ns",
+                "ringbuf_output",
+                "ringbuf_reserve",
+                "ringbuf_submit",
+                "ringbuf_discard",
+                "ktime_get_coarse_ns",
+                "xdp_get_buff_len",
+                "xdp_load_bytes",
+                "xdp_store_bytes",
+            ]
+        );
+    }
+}
