@@ -1,1 +1,6 @@
-//! See `docs/ARCHITECTURE.md`.
+//! The simulated NIC: captures in and out, ports, RX queues and what the device does with a
+//! program's verdict.
+
+pub mod device;
+pub mod flow;
+pub mod rss;
