@@ -1,5 +1,1 @@
-//! Offload to Netronome NFP: instruction words, translation of eBPF programs to them, and a
-//! micro-engine model that executes the words. See `docs/ARCHITECTURE.md`.
-
-pub mod isa;
-pub mod ustore;
+//! See `docs/ARCHITECTURE.md`.

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::feature;
+use crate::commands::{feature, pcap};
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
 /// Netronome NFP, and checks that they agree.
@@ -22,4 +22,6 @@ input, 3 program refused, 4 backend missing here, 5 internal error.";
 pub enum Command {
     /// What each backend can do on this machine, and why not
     Feature(feature::Args),
+    /// What captures hold
+    Pcap(pcap::Args),
 }

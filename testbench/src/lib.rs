@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod capture_info;
 pub mod commands;
 pub mod exit;

@@ -7,6 +7,7 @@ use crate::args::{Cli, Command};
 use crate::exit::Exit;
 
 pub mod feature;
+pub mod pcap;
 
 /// Runs the command that the user asked for.
 ///
@@ -15,5 +16,6 @@ pub mod feature;
 pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Feature(args) => feature::run(&args, out),
+        Command::Pcap(args) => pcap::run(&args, out),
     }
 }
