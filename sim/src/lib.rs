@@ -4,4 +4,5 @@
 pub mod capture;
 pub mod device;
 pub mod flow;
+pub mod replay;
 pub mod rss;

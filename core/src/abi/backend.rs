@@ -51,7 +51,7 @@ pub trait Instance: Send + Sync {
 }
 
 /// Runs the packets of one RX queue.
-pub trait Worker {
+pub trait Worker: Send {
     /// Runs the program on each frame in turn and puts one outcome for each into `outcomes`,
     /// which is cleared first. Frames are changed as the program changes them.
     ///
