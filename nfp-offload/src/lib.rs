@@ -1,1 +1,5 @@
-//! See `docs/ARCHITECTURE.md`.
+//! Offload to Netronome NFP: instruction words, translation of eBPF programs to them, and a
+//! micro-engine model that executes the words. See `docs/ARCHITECTURE.md`.
+
+pub mod isa;
+pub mod ustore;
