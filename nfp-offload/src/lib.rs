@@ -2,4 +2,5 @@
 //! micro-engine model that executes the words. See `docs/ARCHITECTURE.md`.
 
 pub mod isa;
+pub mod profile;
 pub mod ustore;

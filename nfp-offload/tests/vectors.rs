@@ -13,10 +13,10 @@ fn recorded(name: &str) -> Vec<Value> {
         .join("../../shared/nfp")
         .join(name);
     let Ok(file) = std::fs::File::open(&path) else {
-        println!("skipped: no {}", path.display());
+        eprintln!("skipped: no {}", path.display());
         return Vec::new();
     };
-    let reader: Box<dyn Read> = if name.ends_with(".gz") {
+    let reader: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "gz") {
         Box::new(flate2::read::GzDecoder::new(file))
     } else {
         Box::new(file)
@@ -50,7 +50,7 @@ fn round_trip(file: &str) {
         let insn = isa::decode(bits).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(isa::encode(&insn), Ok(bits), "{insn}");
     }
-    println!("{file}: {} different words", insns.len());
+    eprintln!("{file}: {} different words", insns.len());
 }
 
 #[test]
