@@ -5,34 +5,69 @@
 //! between two programs gives some value of the race, as in the kernel, and never undefined
 //! behaviour here.
 
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::isa::Size;
 
-/// Zeroed, 8-byte aligned memory of a fixed place and size, shared between threads.
+/// Bytes in a cache line: where a [`SharedBuffer`] starts, so that two buffers share none.
+const CACHE_LINE: usize = 64;
+
+/// Zeroed memory of a fixed place and size, shared between threads. It starts on a cache line.
 #[derive(Debug)]
 pub struct SharedBuffer {
-    words: Box<[AtomicU64]>,
+    start: NonNull<u8>,
+    layout: Layout,
     len: usize,
 }
 
+// SAFETY: the buffer owns its memory and hands out only `SharedBytes`, which are both.
+#[expect(unsafe_code, reason = "memory shared between workers")]
+unsafe impl Send for SharedBuffer {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "memory shared between workers")]
+unsafe impl Sync for SharedBuffer {}
+
 impl SharedBuffer {
     /// `len` bytes of zeros.
+    ///
+    /// # Panics
+    /// The system has no such memory: for lengths of our own choice only.
     pub fn zeroed(len: usize) -> Self {
-        let words = std::iter::repeat_with(|| AtomicU64::new(0))
-            .take(len.div_ceil(8))
-            .collect();
-        Self { words, len }
+        Self::try_zeroed(len).expect("memory for a buffer of a length of our own choice")
+    }
+
+    /// `len` bytes of zeros, or `None` if the system does not give them. Pages that nobody touches
+    /// cost no memory where the system allocates lazily.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        // At least one line, as the allocator takes no empty layout.
+        let size = len.max(1).checked_next_multiple_of(CACHE_LINE)?;
+        let layout = Layout::from_size_align(size, CACHE_LINE).ok()?;
+        // SAFETY: the layout is not empty.
+        #[expect(unsafe_code, reason = "memory shared between workers")]
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self { start, layout, len })
     }
 
     /// All of it.
+    #[inline]
     pub fn bytes(&self) -> SharedBytes<'_> {
         SharedBytes {
-            start: NonNull::from(&*self.words).cast(),
+            start: self.start,
             len: self.len,
             memory: PhantomData,
+        }
+    }
+}
+
+impl Drop for SharedBuffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `try_zeroed` with this layout; no view outlives the buffer.
+        #[expect(unsafe_code, reason = "memory shared between workers")]
+        unsafe {
+            dealloc(self.start.as_ptr(), self.layout);
         }
     }
 }
@@ -125,22 +160,65 @@ impl<'a> SharedBytes<'a> {
             .then(|| unsafe { AtomicU64::from_ptr(place.as_ptr()) })
     }
 
-    /// Copies the bytes at `offset` out; `None` out of bounds.
+    /// Copies the bytes at `offset` out, in aligned words; `None` out of bounds.
+    #[inline]
     pub fn read(self, offset: usize, into: &mut [u8]) -> Option<()> {
         let part = self.slice(offset, into.len())?;
-        for (index, byte) in into.iter_mut().enumerate() {
-            *byte = load(part.at(index), Size::B) as u8;
-        }
+        part.pieces(|index, size| {
+            let word = load(part.at(index), size);
+            into[index..index + size.bytes()]
+                .copy_from_slice(&in_memory_order(word, size)[..size.bytes()]);
+            true
+        });
         Some(())
     }
 
-    /// Copies bytes in at `offset`; `None` out of bounds.
+    /// Copies bytes in at `offset`, in aligned words; `None` out of bounds.
+    #[inline]
     pub fn write(self, offset: usize, from: &[u8]) -> Option<()> {
         let part = self.slice(offset, from.len())?;
-        for (index, byte) in from.iter().enumerate() {
-            store(part.at(index), Size::B, u64::from(*byte));
-        }
+        part.pieces(|index, size| {
+            store(part.at(index), size, word_of(&from[index..], size));
+            true
+        });
         Some(())
+    }
+
+    /// Whether the view holds exactly these bytes.
+    #[inline]
+    pub fn equals(self, bytes: &[u8]) -> bool {
+        self.len == bytes.len()
+            && self
+                .pieces(|index, size| load(self.at(index), size) == word_of(&bytes[index..], size))
+    }
+
+    /// Zeros all bytes.
+    pub fn zero(self) {
+        self.pieces(|index, size| {
+            store(self.at(index), size, 0);
+            true
+        });
+    }
+
+    /// Calls `visit` with offset and size of each of the aligned words that make up the view, in
+    /// order, until it returns `false`; whether it never did.
+    #[inline]
+    fn pieces(self, mut visit: impl FnMut(usize, Size) -> bool) -> bool {
+        let mut index = 0;
+        while index < self.len {
+            let alignment = (self.start.as_ptr() as usize).wrapping_add(index);
+            let size = match self.len - index {
+                8.. if alignment.is_multiple_of(8) => Size::DW,
+                4.. if alignment.is_multiple_of(4) => Size::W,
+                2.. if alignment.is_multiple_of(2) => Size::H,
+                _ => Size::B,
+            };
+            if !visit(index, size) {
+                return false;
+            }
+            index += size.bytes();
+        }
+        true
     }
 
     /// A copy of all bytes.
@@ -213,6 +291,32 @@ fn store(place: NonNull<u8>, size: Size, value: u64) {
     }
 }
 
+/// The integer that a load of `size` from these bytes gives.
+#[inline]
+fn word_of(bytes: &[u8], size: Size) -> u64 {
+    let word = match size {
+        Size::B => return u64::from(bytes[0]),
+        Size::H => u64::from(u16::from_le_bytes([bytes[0], bytes[1]])),
+        Size::W => u64::from(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
+        Size::DW => u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")),
+    };
+    if cfg!(target_endian = "little") {
+        word
+    } else {
+        word.swap_bytes() >> (64 - 8 * size.bytes())
+    }
+}
+
+/// The bytes that a store of `size` leaves in memory, in its order.
+#[inline]
+fn in_memory_order(word: u64, size: Size) -> [u8; 8] {
+    if cfg!(target_endian = "little") {
+        word.to_le_bytes()
+    } else {
+        (word << (64 - 8 * size.bytes())).to_be_bytes()
+    }
+}
+
 /// How far the byte at `index` of an integer of `size` is shifted, in the machine's byte order.
 const fn byte_shift(index: usize, size: Size) -> usize {
     if cfg!(target_endian = "little") {
@@ -239,6 +343,25 @@ mod tests {
                     Some(value),
                     "{size:?} at {offset}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn copies_and_compares_at_any_alignment() {
+        let buffer = SharedBuffer::zeroed(40);
+        let source: Vec<u8> = (1..=32).collect();
+        for offset in 0..8 {
+            for len in 0..=32 {
+                buffer.bytes().zero();
+                let part = buffer.bytes().slice(offset, len).unwrap();
+                part.write(0, &source[..len]).unwrap();
+                assert!(part.equals(&source[..len]));
+                assert_eq!(part.to_vec(), source[..len]);
+                let whole = buffer.bytes().to_vec();
+                assert_eq!(whole[offset..offset + len], source[..len]);
+                assert_eq!(whole.iter().filter(|&&byte| byte != 0).count(), len);
+                assert!(len == 0 || !part.equals(&[&source[..len - 1], &[0]].concat()));
             }
         }
     }

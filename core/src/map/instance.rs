@@ -1,12 +1,30 @@
 //! A created map: one interface over the storage of each type.
 
-use super::{MapContents, MapSpec};
+use super::array::ArrayMap;
+use super::check::check;
+use super::contents::hex;
+use super::hash::HashMap;
+use super::slots::SlotArray;
+use super::{
+    Errno, InitialEntry, InitialValue, MapContents, MapEntry, MapFlags, MapSpec, MapType, MapValue,
+    UpdateMode,
+};
+use crate::abi::QueueId;
+use crate::memory::SharedBytes;
 
 /// A created map.
 #[derive(Debug)]
 pub struct Map {
     spec: MapSpec,
     queues: u32,
+    storage: Storage,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Array(ArrayMap),
+    Hash(Box<HashMap>),
+    Slots(SlotArray),
 }
 
 /// Why a map cannot be created or filled.
@@ -20,14 +38,102 @@ pub enum MapError {
         /// Type, by its bpftool name.
         map_type: &'static str,
     },
+    /// A number of the declaration is out of range.
+    #[error("map {name} ({map_type}): {field} is {value}, allowed is {allowed}; Linux: {errno}")]
+    Field {
+        /// Map.
+        name: String,
+        /// Type, by its bpftool name.
+        map_type: &'static str,
+        /// `key_size`, `value_size` or `max_entries`.
+        field: &'static str,
+        /// What it is.
+        value: u32,
+        /// What it may be.
+        allowed: &'static str,
+        /// What Linux returns.
+        errno: Errno,
+    },
+    /// The flags do not fit the type.
+    #[error("map {name} ({map_type}): map_flags {flags:#x}: {reason}; Linux: {errno}")]
+    Flags {
+        /// Map.
+        name: String,
+        /// Type, by its bpftool name.
+        map_type: &'static str,
+        /// The flags.
+        flags: u32,
+        /// What is wrong with them.
+        reason: &'static str,
+        /// What Linux returns.
+        errno: Errno,
+    },
+    /// The system has no memory for it.
+    #[error("map {name} ({map_type}): no memory for {max_entries} entries")]
+    Memory {
+        /// Map.
+        name: String,
+        /// Type, by its bpftool name.
+        map_type: &'static str,
+        /// Declared entries.
+        max_entries: u32,
+    },
+    /// An entry cannot be put into the map.
+    #[error("map {name} ({map_type}): entry with key {key}: {errno}")]
+    Entry {
+        /// Map.
+        name: String,
+        /// Type, by its bpftool name.
+        map_type: &'static str,
+        /// Key in hex.
+        key: String,
+        /// What Linux returns.
+        errno: Errno,
+    },
+}
+
+impl MapError {
+    /// What Linux returns in this case.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::Unsupported { .. } => Errno::EINVAL,
+            Self::Memory { .. } => Errno::ENOMEM,
+            Self::Field { errno, .. } | Self::Flags { errno, .. } | Self::Entry { errno, .. } => {
+                *errno
+            }
+        }
+    }
 }
 
 impl Map {
     /// Creates an empty map with one value for each RX queue in per-CPU maps.
     pub fn create(spec: &MapSpec, queues: u32) -> Result<Self, MapError> {
+        check(spec)?;
+        let storage = match spec.map_type {
+            MapType::Array | MapType::PercpuArray => {
+                ArrayMap::new(spec, queues).map(Storage::Array)
+            }
+            MapType::Hash | MapType::PercpuHash | MapType::DevmapHash => {
+                HashMap::new(spec, queues).map(Box::new).map(Storage::Hash)
+            }
+            MapType::ProgArray | MapType::Devmap | MapType::Cpumap => {
+                SlotArray::new(spec).map(Storage::Slots)
+            }
+            other => {
+                return Err(MapError::Unsupported {
+                    name: spec.name.clone(),
+                    map_type: other.name(),
+                });
+            }
+        };
         Ok(Self {
             spec: spec.clone(),
             queues,
+            storage: storage.map_err(|_| MapError::Memory {
+                name: spec.name.clone(),
+                map_type: spec.map_type.name(),
+                max_entries: spec.max_entries,
+            })?,
         })
     }
 
@@ -41,8 +147,218 @@ impl Map {
         self.queues
     }
 
-    /// What it holds now.
+    /// Whether programs may read its values.
+    pub fn program_reads(&self) -> bool {
+        !self.spec.flags.contains(MapFlags::WRONLY_PROG)
+    }
+
+    /// Whether programs may write its values, through pointers too.
+    pub fn program_writes(&self) -> bool {
+        let read_only = matches!(
+            self.spec.map_type,
+            MapType::Devmap | MapType::DevmapHash | MapType::Cpumap | MapType::ProgArray
+        );
+        !read_only && !self.spec.flags.contains(MapFlags::RDONLY_PROG)
+    }
+
+    /// `map_lookup_elem`: the value of a key, in a per-CPU map this queue's. The view stays valid,
+    /// at the same address, while the map lives.
+    #[inline]
+    pub fn lookup(&self, queue: QueueId, key: &[u8]) -> Option<SharedBytes<'_>> {
+        match &self.storage {
+            Storage::Array(array) => array.lookup(queue.0, key),
+            Storage::Hash(hash) => hash.lookup(queue.0, key),
+            Storage::Slots(slots) => slots.lookup(key),
+        }
+    }
+
+    /// `map_update_elem` by a program: sets the value of a key, in a per-CPU map this queue's.
+    pub fn update(
+        &self,
+        queue: QueueId,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+    ) -> Result<(), Errno> {
+        let mode = UpdateMode::from_flags(flags)?;
+        self.check_sizes(key, Some(value))?;
+        if queue.0 >= self.queues {
+            return Err(Errno::EINVAL);
+        }
+        match &self.storage {
+            Storage::Array(array) => array.update(queue.0, key, value, mode),
+            Storage::Hash(hash) => hash.update(queue.0, key, value, mode),
+            // The verifier refuses programs that update these.
+            Storage::Slots(_) => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// `map_delete_elem` by a program.
+    pub fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        self.check_sizes(key, None)?;
+        match &self.storage {
+            Storage::Array(_) => Err(Errno::EINVAL),
+            Storage::Hash(hash) => hash.delete(key),
+            // The verifier refuses programs that delete from these.
+            Storage::Slots(_) => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// The program at an index of a prog array, by its number in the module.
+    #[inline]
+    pub fn program(&self, index: u32) -> Option<u32> {
+        match &self.storage {
+            Storage::Slots(slots) if self.spec.map_type == MapType::ProgArray => {
+                slots.program(index)
+            }
+            Storage::Array(_) | Storage::Hash(_) | Storage::Slots(_) => None,
+        }
+    }
+
+    /// `BPF_MAP_LOOKUP_ELEM` by user space.
+    pub fn user_lookup(&self, key: &[u8]) -> Result<MapValue, Errno> {
+        if self.spec.flags.contains(MapFlags::WRONLY) {
+            return Err(Errno::EPERM);
+        }
+        self.check_sizes(key, None)?;
+        let values = match &self.storage {
+            Storage::Array(array) => array.lookup_all(key),
+            Storage::Hash(hash) => hash.lookup_all(key),
+            Storage::Slots(slots) => slots.value(key).map(|value| vec![value]),
+        };
+        Ok(self.map_value(values.ok_or(Errno::ENOENT)?))
+    }
+
+    /// `BPF_MAP_UPDATE_ELEM` by user space. A per-CPU map takes one value for each queue, or one
+    /// plain value for all of them. A prog array takes the program's number in the module.
+    pub fn user_update(&self, key: &[u8], value: &MapValue, flags: u64) -> Result<(), Errno> {
+        if self.spec.frozen || self.spec.flags.contains(MapFlags::RDONLY) {
+            return Err(Errno::EPERM);
+        }
+        self.fill(key, value, flags)
+    }
+
+    /// `BPF_MAP_DELETE_ELEM` by user space.
+    pub fn user_delete(&self, key: &[u8]) -> Result<(), Errno> {
+        if self.spec.frozen || self.spec.flags.contains(MapFlags::RDONLY) {
+            return Err(Errno::EPERM);
+        }
+        self.check_sizes(key, None)?;
+        match &self.storage {
+            Storage::Array(_) => Err(Errno::EINVAL),
+            Storage::Hash(hash) => hash.delete(key),
+            Storage::Slots(slots) => slots.delete(key),
+        }
+    }
+
+    /// What it holds now, sorted by key. A program that runs meanwhile may change values while
+    /// they are read, as in the kernel.
     pub fn contents(&self) -> MapContents {
-        MapContents::default()
+        let mut entries = match &self.storage {
+            Storage::Array(array) => array.entries(),
+            Storage::Hash(hash) => hash.entries(),
+            Storage::Slots(slots) => slots.entries(),
+        };
+        entries.sort_unstable();
+        let entries = entries
+            .into_iter()
+            .map(|(key, values)| MapEntry {
+                key,
+                value: self.map_value(values),
+            })
+            .collect();
+        MapContents { entries }
+    }
+
+    /// Puts entries in beside those that are there, as the loader does before the first packet:
+    /// frozen and read-only maps take them too.
+    pub fn load(&self, contents: &MapContents) -> Result<(), MapError> {
+        for entry in &contents.entries {
+            self.insert(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Puts one entry in, as [`Map::load`] does.
+    pub fn insert(&self, entry: &MapEntry) -> Result<(), MapError> {
+        self.fill(&entry.key, &entry.value, super::ANY)
+            .map_err(|errno| MapError::Entry {
+                name: self.spec.name.clone(),
+                map_type: self.spec.map_type.name(),
+                key: hex(&entry.key),
+                errno,
+            })
+    }
+
+    /// Puts an entry of the declaration in. A program stands for its number in the module.
+    pub fn insert_initial(&self, entry: &InitialEntry) -> Result<(), MapError> {
+        let value = match &entry.value {
+            InitialValue::Bytes(bytes) => bytes.clone(),
+            InitialValue::Program(program) => program.to_le_bytes().to_vec(),
+            InitialValue::Map(_) => {
+                return Err(MapError::Unsupported {
+                    name: self.spec.name.clone(),
+                    map_type: self.spec.map_type.name(),
+                });
+            }
+        };
+        self.insert(&MapEntry {
+            key: entry.key.clone(),
+            value: MapValue::Plain(value),
+        })
+    }
+
+    /// Empties it; arrays become zeros.
+    pub fn clear(&self) {
+        match &self.storage {
+            Storage::Array(array) => array.clear(),
+            Storage::Hash(hash) => hash.clear(),
+            Storage::Slots(slots) => slots.clear(),
+        }
+    }
+
+    fn fill(&self, key: &[u8], value: &MapValue, flags: u64) -> Result<(), Errno> {
+        let mode = UpdateMode::from_flags(flags)?;
+        let values = match value {
+            MapValue::Plain(value) => vec![value.clone(); self.values_per_entry()],
+            MapValue::PerQueue(values) => values.clone(),
+        };
+        if values.len() != self.values_per_entry() {
+            return Err(Errno::EINVAL);
+        }
+        for value in &values {
+            self.check_sizes(key, Some(value))?;
+        }
+        match &self.storage {
+            Storage::Array(array) => array.update_all(key, &values, mode),
+            Storage::Hash(hash) => hash.update_all(key, &values, mode),
+            Storage::Slots(slots) => slots.update(key, &values[0], mode),
+        }
+    }
+
+    fn values_per_entry(&self) -> usize {
+        if self.spec.map_type.is_per_cpu() {
+            self.queues as usize
+        } else {
+            1
+        }
+    }
+
+    fn map_value(&self, mut values: Vec<Vec<u8>>) -> MapValue {
+        if self.spec.map_type.is_per_cpu() {
+            MapValue::PerQueue(values)
+        } else {
+            MapValue::Plain(values.pop().unwrap_or_default())
+        }
+    }
+
+    fn check_sizes(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), Errno> {
+        let key_fits = key.len() == self.spec.key_size as usize;
+        let value_fits = value.is_none_or(|value| value.len() == self.spec.value_size as usize);
+        if key_fits && value_fits {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        }
     }
 }

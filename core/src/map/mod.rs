@@ -1,15 +1,26 @@
 //! Maps: their declarations, their memory and what a program and a user may do with them.
 
+mod array;
+mod check;
+mod contents;
+mod errno;
+mod hash;
+mod instance;
+mod slab;
+mod slots;
 mod spec;
+mod table;
+mod update;
 
+pub use contents::{MapContents, MapEntry, MapValue};
+pub use errno::Errno;
+pub use instance::{Map, MapError};
 pub use spec::{InitialEntry, InitialValue, MapFlags, MapSpec, MapType};
+pub use update::{ANY, EXIST, F_LOCK, NOEXIST};
 
 use std::sync::Arc;
 
-mod contents;
-mod instance;
-pub use contents::{MapContents, MapEntry, MapValue};
-pub use instance::{Map, MapError};
+use update::UpdateMode;
 
 /// The maps of one run, one for each of a module's declarations. Cloning shares them.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +34,13 @@ impl MapSet {
     pub fn create(specs: &[MapSpec], queues: u32) -> Result<Self, MapError> {
         let maps = specs
             .iter()
-            .map(|spec| Map::create(spec, queues).map(Arc::new))
+            .map(|spec| {
+                let map = Map::create(spec, queues)?;
+                for entry in &spec.initial {
+                    map.insert_initial(entry)?;
+                }
+                Ok(Arc::new(map))
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { maps })
     }

@@ -1,0 +1,220 @@
+//! Hash maps: elements in slabs, found through a [`Table`].
+//!
+//! As in the kernel's preallocated maps, an update writes a fresh element and then puts it in the
+//! old one's place, so that readers see either value whole and a program that holds a pointer keeps
+//! what it had. Per-CPU values are updated where they are, each queue's in a slab of its own.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::slab::Slab;
+use super::table::{Fill, Found, Table, hash_key};
+use super::{Errno, MapSpec, UpdateMode};
+use crate::memory::SharedBytes;
+
+/// Storage of a hash map.
+#[derive(Debug)]
+pub(super) struct HashMap {
+    key_size: usize,
+    value_size: usize,
+    max_entries: u32,
+    per_cpu: bool,
+    table: Table,
+    keys: Slab,
+    /// One slab, or in per-CPU maps one for each queue.
+    values: Vec<Slab>,
+    writer: Mutex<Writer>,
+}
+
+/// What the writer lock protects.
+#[derive(Debug, Default)]
+struct Writer {
+    fill: Fill,
+    /// Elements that were used and are free again, the latest last.
+    free: Vec<u32>,
+    /// Elements from this number on were never used.
+    fresh: u32,
+}
+
+impl HashMap {
+    /// An empty map with values for `queues` queues if it is per-CPU.
+    pub(super) fn new(spec: &MapSpec, queues: u32) -> Result<Self, Errno> {
+        let per_cpu = spec.map_type.is_per_cpu();
+        let slabs = if per_cpu { queues } else { 1 };
+        Ok(Self {
+            key_size: spec.key_size as usize,
+            value_size: spec.value_size as usize,
+            max_entries: spec.max_entries,
+            per_cpu,
+            table: Table::new()?,
+            keys: Slab::new(spec.key_size as usize),
+            values: (0..slabs)
+                .map(|_| Slab::new(spec.value_size as usize))
+                .collect(),
+            writer: Mutex::default(),
+        })
+    }
+
+    /// A queue's value of a key.
+    #[inline]
+    pub(super) fn lookup(&self, queue: u32, key: &[u8]) -> Option<SharedBytes<'_>> {
+        let found = self.find(hash_key(key), key)?;
+        self.value(queue, found.element)
+    }
+
+    /// Sets a value: in a per-CPU map that of `queue`, and those of all other queues of a new
+    /// entry to zero.
+    pub(super) fn update(
+        &self,
+        queue: u32,
+        key: &[u8],
+        value: &[u8],
+        mode: UpdateMode,
+    ) -> Result<(), Errno> {
+        self.update_with(key, mode, |map, element, new| {
+            for slab in 0..map.values.len() as u32 {
+                let place = map.value_or_allocate(slab, element)?;
+                if !map.per_cpu || slab == queue {
+                    place.write(0, value);
+                } else if new {
+                    place.zero();
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Sets the values of all queues.
+    pub(super) fn update_all(
+        &self,
+        key: &[u8],
+        values: &[Vec<u8>],
+        mode: UpdateMode,
+    ) -> Result<(), Errno> {
+        self.update_with(key, mode, |map, element, _| {
+            for (slab, value) in (0..).zip(values) {
+                map.value_or_allocate(slab, element)?.write(0, value);
+            }
+            Ok(())
+        })
+    }
+
+    fn update_with(
+        &self,
+        key: &[u8],
+        mode: UpdateMode,
+        write: impl Fn(&Self, u32, bool) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let hash = hash_key(key);
+        let mut writer = self.lock();
+        let found = self.find(hash, key);
+        mode.check(found.is_some())?;
+        match found {
+            Some(old) if self.per_cpu => write(self, old.element, false),
+            Some(old) => {
+                let element = writer.take_element();
+                self.fill_element(element, key, &write)?;
+                self.table.replace(old, hash, element);
+                writer.free.push(old.element);
+                Ok(())
+            }
+            None if writer.fill.live() >= self.max_entries as usize => Err(Errno::E2BIG),
+            None => {
+                let element = writer.take_element();
+                self.fill_element(element, key, &write)?;
+                self.table
+                    .insert(&mut writer.fill, hash, element, |other| self.hash_of(other))
+            }
+        }
+    }
+
+    fn fill_element(
+        &self,
+        element: u32,
+        key: &[u8],
+        write: &impl Fn(&Self, u32, bool) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        self.keys.get_or_allocate(element)?.write(0, key);
+        write(self, element, true)
+    }
+
+    /// Deletes an entry.
+    pub(super) fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        let mut writer = self.lock();
+        let found = self.find(hash_key(key), key).ok_or(Errno::ENOENT)?;
+        self.table.remove(&mut writer.fill, found);
+        writer.free.push(found.element);
+        Ok(())
+    }
+
+    /// Deletes all entries.
+    pub(super) fn clear(&self) {
+        let mut writer = self.lock();
+        writer.free.extend(self.table.elements());
+        self.table.clear(&mut writer.fill);
+    }
+
+    /// Every key with the values of all queues, in no particular order.
+    pub(super) fn entries(&self) -> Vec<(Vec<u8>, Vec<Vec<u8>>)> {
+        let _writer = self.lock();
+        self.table
+            .elements()
+            .filter_map(|element| Some((self.key(element)?.to_vec(), self.values_of(element))))
+            .collect()
+    }
+
+    /// The values of all queues.
+    pub(super) fn lookup_all(&self, key: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let found = self.find(hash_key(key), key)?;
+        Some(self.values_of(found.element))
+    }
+
+    fn values_of(&self, element: u32) -> Vec<Vec<u8>> {
+        (0..self.values.len() as u32)
+            .filter_map(|queue| Some(self.value(queue, element)?.to_vec()))
+            .collect()
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<Found> {
+        self.table.find(hash, |element| {
+            self.key(element).is_some_and(|stored| stored.equals(key))
+        })
+    }
+
+    fn hash_of(&self, element: u32) -> u64 {
+        self.key(element).map_or(0, |key| hash_key(&key.to_vec()))
+    }
+
+    #[inline]
+    fn key(&self, element: u32) -> Option<SharedBytes<'_>> {
+        self.keys.get(element)?.slice(0, self.key_size)
+    }
+
+    #[inline]
+    fn value(&self, queue: u32, element: u32) -> Option<SharedBytes<'_>> {
+        let slab = if self.per_cpu { queue } else { 0 };
+        let value = self.values.get(slab as usize)?.get(element)?;
+        value.slice(0, self.value_size)
+    }
+
+    fn value_or_allocate(&self, slab: u32, element: u32) -> Result<SharedBytes<'_>, Errno> {
+        let slab = self.values.get(slab as usize).ok_or(Errno::EINVAL)?;
+        let value = slab.get_or_allocate(element)?;
+        value.slice(0, self.value_size).ok_or(Errno::EINVAL)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer {
+    /// An element that no slot names. There is always one: at most `max_entries` are named, and
+    /// one more while an update replaces another.
+    fn take_element(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.fresh += 1;
+            self.fresh - 1
+        })
+    }
+}
