@@ -6,6 +6,7 @@ mod capabilities;
 mod environment;
 mod frame;
 mod outcome;
+mod trap;
 
 pub use backend::{Backend, BackendError, Instance, LoadRequest, Refusal, Worker};
 pub use capabilities::Capabilities;
@@ -14,7 +15,8 @@ pub use frame::{
     FRAGMENT_BYTES, FRAGMENTS_MAX, FRAME_BYTES, Fragment, Frame, FrameError, HEADROOM_BYTES,
     LINEAR_MAX, Receive, TAILROOM_BYTES,
 };
-pub use outcome::{Event, Outcome, Recorder, Redirect, RedirectKind, Trap, XdpAction};
+pub use outcome::{Event, Outcome, Recorder, Redirect, RedirectKind, XdpAction};
+pub use trap::{Access, Trap, TrapKind};
 
 /// An RX queue, which is also the CPU that programs see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

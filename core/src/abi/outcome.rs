@@ -1,5 +1,7 @@
 //! What one packet leaves behind, beside its bytes and the maps.
 
+use super::Trap;
+
 /// What an XDP program returned. The raw 32-bit value is kept in [`Outcome::retval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum XdpAction {
@@ -77,17 +79,6 @@ pub struct Redirect {
     pub target: Option<u32>,
     /// Flags of the call.
     pub flags: u64,
-}
-
-/// A fault while running: the packet is aborted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
-    /// Program of the module that ran, by index.
-    pub program: u32,
-    /// Slot of the instruction.
-    pub insn: u32,
-    /// What went wrong, with the memory region where there is one.
-    pub message: String,
 }
 
 /// What the program did with one packet.
