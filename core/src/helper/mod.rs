@@ -2,8 +2,16 @@
 //! slices and handles. How arguments get from registers into those is the backend's affair.
 
 mod catalogue;
+mod checksum;
 mod names;
+mod packet;
+mod printk;
+mod redirect;
 
 pub use catalogue::{
     Argument, Helper, HelperBackends, Prototype, Returns, by_name, by_number, implemented, number,
 };
+pub use checksum::csum_diff;
+pub use packet::{adjust_head, adjust_meta, adjust_tail, load_bytes, store_bytes};
+pub use printk::format_line;
+pub use redirect::{RedirectMapCall, RedirectState, map_target, redirect_kind};

@@ -41,6 +41,7 @@ errnos! {
     EBADF = 9, "bad file descriptor";
     EAGAIN = 11, "try again";
     ENOMEM = 12, "out of memory";
+    EACCES = 13, "access denied";
     EFAULT = 14, "bad address";
     EBUSY = 16, "busy";
     EEXIST = 17, "the entry exists already";
