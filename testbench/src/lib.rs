@@ -6,3 +6,4 @@ pub mod args;
 pub mod capture_info;
 pub mod commands;
 pub mod exit;
+pub mod traffic;
