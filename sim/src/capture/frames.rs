@@ -101,7 +101,7 @@ impl FrameReader {
                     interface: packet.interface,
                     link_type: packet.link_type,
                 };
-                return Err(self.reader.fault(fault));
+                return Err(self.reader.stop(fault));
             }
             match frame(&packet, self.policy, &mut self.made) {
                 Ok(frame) => {

@@ -117,7 +117,7 @@ impl FrameList {
     fn missing(&self, source: &mut Source, what: &str) -> CaptureFault {
         match source.take_failure() {
             Some(error) => error.into(),
-            None => problem(&format!("frame {}: {what}", self.count)),
+            None => problem(&format!("{what} behind frame {}", self.count)),
         }
     }
 }

@@ -98,10 +98,7 @@ impl CaptureReader {
                 self.record = record;
                 Ok(self.record.is_some())
             }
-            Err(fault) => {
-                self.finished = true;
-                Err(self.fault(fault))
-            }
+            Err(fault) => Err(self.stop(fault)),
         }
     }
 
@@ -173,8 +170,9 @@ impl CaptureReader {
         &self.file
     }
 
-    /// An error at the current record.
-    pub(super) fn fault(&self, fault: CaptureFault) -> CaptureError {
+    /// Ends the capture at the current record, for this reason.
+    pub(super) fn stop(&mut self, fault: CaptureFault) -> CaptureError {
+        self.finished = true;
         fault_at(&self.file, self.offset, fault)
     }
 }

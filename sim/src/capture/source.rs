@@ -150,3 +150,36 @@ impl Read for Source {
 pub(super) fn at_end(input: &mut impl BufRead) -> io::Result<bool> {
     Ok(input.fill_buf()?.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_stays_small_whatever_the_length() {
+        let (mut source, _) = Source::detect(io::repeat(7).take(16 << 20)).unwrap();
+        while source.fill(1500) == 1500 {
+            source.consume(1500);
+        }
+        let rest = source.fill(1500);
+        assert_eq!(source.offset() + rest as u64, 16 << 20);
+        assert_eq!(source.window.len(), WINDOW_BYTES);
+    }
+
+    #[test]
+    fn the_window_does_not_believe_a_length() {
+        let (mut source, _) = Source::detect(io::repeat(7).take(100)).unwrap();
+        assert_eq!(source.fill(1 << 40), 100);
+        assert_eq!(source.window.len(), WINDOW_BYTES);
+    }
+
+    #[test]
+    fn the_window_grows_for_a_long_record() {
+        let (mut source, _) = Source::detect(io::repeat(7).take(3 << 20)).unwrap();
+        source.fill(10);
+        source.consume(10);
+        assert_eq!(source.fill(2 << 20), 2 << 20);
+        assert_eq!(source.slice(0..2 << 20), vec![7; 2 << 20]);
+        assert_eq!(source.offset(), 10);
+    }
+}
