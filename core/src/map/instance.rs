@@ -4,6 +4,8 @@ use super::array::ArrayMap;
 use super::check::check;
 use super::contents::hex;
 use super::hash::HashMap;
+use super::lpm_trie::LpmTrie;
+use super::ringbuf::Ringbuf;
 use super::slots::SlotArray;
 use super::{
     Errno, InitialEntry, InitialValue, MapContents, MapEntry, MapFlags, MapSpec, MapType, MapValue,
@@ -24,7 +26,9 @@ pub struct Map {
 enum Storage {
     Array(ArrayMap),
     Hash(Box<HashMap>),
+    LpmTrie(Box<LpmTrie>),
     Slots(SlotArray),
+    Ringbuf(Ringbuf),
 }
 
 /// Why a map cannot be created or filled.
@@ -119,6 +123,8 @@ impl Map {
             MapType::ProgArray | MapType::Devmap | MapType::Cpumap => {
                 SlotArray::new(spec).map(Storage::Slots)
             }
+            MapType::LpmTrie => Ok(Storage::LpmTrie(Box::new(LpmTrie::new(spec)))),
+            MapType::Ringbuf => Ringbuf::new(spec).map(Storage::Ringbuf),
             other => {
                 return Err(MapError::Unsupported {
                     name: spec.name.clone(),
@@ -168,7 +174,9 @@ impl Map {
         match &self.storage {
             Storage::Array(array) => array.lookup(queue.0, key),
             Storage::Hash(hash) => hash.lookup(queue.0, key),
+            Storage::LpmTrie(trie) => trie.lookup(key),
             Storage::Slots(slots) => slots.lookup(key),
+            Storage::Ringbuf(_) => None,
         }
     }
 
@@ -188,8 +196,9 @@ impl Map {
         match &self.storage {
             Storage::Array(array) => array.update(queue.0, key, value, mode),
             Storage::Hash(hash) => hash.update(queue.0, key, value, mode),
+            Storage::LpmTrie(trie) => trie.update(key, value, mode),
             // The verifier refuses programs that update these.
-            Storage::Slots(_) => Err(Errno::EOPNOTSUPP),
+            Storage::Slots(_) | Storage::Ringbuf(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -199,8 +208,9 @@ impl Map {
         match &self.storage {
             Storage::Array(_) => Err(Errno::EINVAL),
             Storage::Hash(hash) => hash.delete(key),
+            Storage::LpmTrie(trie) => trie.delete(key),
             // The verifier refuses programs that delete from these.
-            Storage::Slots(_) => Err(Errno::EOPNOTSUPP),
+            Storage::Slots(_) | Storage::Ringbuf(_) => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -211,7 +221,16 @@ impl Map {
             Storage::Slots(slots) if self.spec.map_type == MapType::ProgArray => {
                 slots.program(index)
             }
-            Storage::Array(_) | Storage::Hash(_) | Storage::Slots(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The ring buffer, if it is one.
+    #[inline]
+    pub fn ringbuf(&self) -> Option<&Ringbuf> {
+        match &self.storage {
+            Storage::Ringbuf(ring) => Some(ring),
+            _ => None,
         }
     }
 
@@ -224,7 +243,9 @@ impl Map {
         let values = match &self.storage {
             Storage::Array(array) => array.lookup_all(key),
             Storage::Hash(hash) => hash.lookup_all(key),
+            Storage::LpmTrie(trie) => trie.lookup(key).map(|value| vec![value.to_vec()]),
             Storage::Slots(slots) => slots.value(key).map(|value| vec![value]),
+            Storage::Ringbuf(_) => return Err(Errno::ENOTSUPP),
         };
         Ok(self.map_value(values.ok_or(Errno::ENOENT)?))
     }
@@ -247,17 +268,21 @@ impl Map {
         match &self.storage {
             Storage::Array(_) => Err(Errno::EINVAL),
             Storage::Hash(hash) => hash.delete(key),
+            Storage::LpmTrie(trie) => trie.delete(key),
             Storage::Slots(slots) => slots.delete(key),
+            Storage::Ringbuf(_) => Err(Errno::ENOTSUPP),
         }
     }
 
-    /// What it holds now, sorted by key. A program that runs meanwhile may change values while
+    /// What it holds now, sorted by key; nothing of a ring buffer. A program that runs meanwhile may change values while
     /// they are read, as in the kernel.
     pub fn contents(&self) -> MapContents {
         let mut entries = match &self.storage {
             Storage::Array(array) => array.entries(),
             Storage::Hash(hash) => hash.entries(),
+            Storage::LpmTrie(trie) => trie.entries(),
             Storage::Slots(slots) => slots.entries(),
+            Storage::Ringbuf(_) => Vec::new(),
         };
         entries.sort_unstable();
         let entries = entries
@@ -313,7 +338,9 @@ impl Map {
         match &self.storage {
             Storage::Array(array) => array.clear(),
             Storage::Hash(hash) => hash.clear(),
+            Storage::LpmTrie(trie) => trie.clear(),
             Storage::Slots(slots) => slots.clear(),
+            Storage::Ringbuf(ring) => drop(ring.drain()),
         }
     }
 
@@ -332,7 +359,9 @@ impl Map {
         match &self.storage {
             Storage::Array(array) => array.update_all(key, &values, mode),
             Storage::Hash(hash) => hash.update_all(key, &values, mode),
+            Storage::LpmTrie(trie) => trie.update(key, &values[0], mode),
             Storage::Slots(slots) => slots.update(key, &values[0], mode),
+            Storage::Ringbuf(_) => Err(Errno::ENOTSUPP),
         }
     }
 

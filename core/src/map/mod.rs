@@ -6,6 +6,8 @@ mod contents;
 mod errno;
 mod hash;
 mod instance;
+mod lpm_trie;
+mod ringbuf;
 mod slab;
 mod slots;
 mod spec;
@@ -15,6 +17,7 @@ mod update;
 pub use contents::{MapContents, MapEntry, MapValue};
 pub use errno::Errno;
 pub use instance::{Map, MapError};
+pub use ringbuf::Ringbuf;
 pub use spec::{InitialEntry, InitialValue, MapFlags, MapSpec, MapType};
 pub use update::{ANY, EXIST, F_LOCK, NOEXIST};
 
