@@ -9,3 +9,4 @@ pub mod isa;
 pub mod map;
 pub mod memory;
 pub mod module;
+pub mod object;

@@ -1,7 +1,10 @@
 //! A module: what a loader makes of one object, before maps are created or a backend is chosen.
 
-use crate::isa::Insn;
+use std::sync::Arc;
+
+use crate::isa::{Imm64, Insn};
 use crate::map::MapSpec;
+use crate::object::ProgramError;
 
 /// Programs, map declarations and type information of one object. Immutable once loaded.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +13,10 @@ pub struct Module {
     pub name: String,
     /// Programs, in the order of their sections and of their place inside them.
     pub programs: Vec<Program>,
+    /// Programs of the object that cannot be used, each with the reason.
+    pub refused: Vec<RefusedProgram>,
+    /// Programs of types that are not for this product.
+    pub skipped: Vec<SkippedProgram>,
     /// Map declarations; [`crate::isa::Imm64::Map`] holds an index into this list.
     pub maps: Vec<MapSpec>,
     /// Licence string of the object's `license` section.
@@ -46,6 +53,28 @@ impl Module {
     pub fn map_index(&self, name: &str) -> Option<usize> {
         self.maps.iter().position(|map| map.name == name)
     }
+}
+
+/// A program that needs something that is not supported, or that is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedProgram {
+    /// Name of the entry function.
+    pub name: String,
+    /// Its section.
+    pub section: String,
+    /// Why it cannot be used.
+    pub error: ProgramError,
+}
+
+/// A program that is kept out because of its section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedProgram {
+    /// Name of the function.
+    pub name: String,
+    /// Its section.
+    pub section: String,
+    /// Why it is kept out.
+    pub reason: String,
 }
 
 /// What kind of program it is, which decides its context and its helpers.
@@ -104,6 +133,17 @@ impl Program {
         after.checked_sub(1).map(|index| &self.lines[index])
     }
 
+    /// The first slot that refers to a map of the module or to a place in its value.
+    pub fn map_reference(&self, map: u32) -> Option<usize> {
+        self.insns.iter().position(|insn| match insn {
+            Insn::LoadImm64 { value, .. } => match *value {
+                Imm64::Map(used) | Imm64::MapValue { map: used, .. } => used == map,
+                Imm64::Number(_) | Imm64::Variable { .. } | Imm64::Function { .. } => false,
+            },
+            _ => false,
+        })
+    }
+
     /// Index of the function that holds this slot.
     pub fn function_of(&self, slot: usize) -> usize {
         self.functions
@@ -129,13 +169,13 @@ pub struct LineInfo {
     /// First slot that belongs to the line.
     pub insn: u32,
     /// File name as compiled.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line, from 1.
     pub line: u32,
     /// Column, from 1; 0 if unknown.
     pub column: u32,
     /// Text of the line; may be empty.
-    pub text: String,
+    pub text: Arc<str>,
     /// String offsets in the module's BTF, to hand the line on to the kernel: file and text.
     pub btf_offsets: (u32, u32),
 }

@@ -1,0 +1,372 @@
+//! The functions of an object: where they are, their instructions, and what the relocated ones
+//! among those refer to.
+
+use std::collections::BTreeMap;
+
+use super::btf::Btf;
+use super::btf_ext::{BtfExt, CoReRecord, SectionInfo};
+use super::core_relocation;
+use super::elf::{Elf, Place, Relocation, Section, Symbol, SymbolKind};
+use super::error::{ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
+use super::maps::ObjectMaps;
+use super::relocation;
+use crate::isa::{CallTarget, DecodeError, Imm64, Insn, SLOT_LEN, decode};
+
+/// A function as the object has it.
+#[derive(Debug)]
+pub(super) struct Code<'a> {
+    pub(super) name: &'a str,
+    /// ELF section.
+    pub(super) section: usize,
+    /// First slot in the section.
+    pub(super) start: usize,
+    /// Slots.
+    pub(super) len: usize,
+    /// Not visible outside the object.
+    pub(super) local: bool,
+    /// Instructions before relocation, by slot.
+    pub(super) insns: Result<Vec<Insn>, DecodeError>,
+}
+
+/// All functions of an object, in the order of sections and of places inside them.
+pub(super) struct CodeTable<'e, 'a> {
+    elf: &'e Elf<'a>,
+    btf: Option<&'e Btf>,
+    ext: &'e BtfExt,
+    maps: &'e ObjectMaps<'a>,
+    pub(super) functions: Vec<Code<'a>>,
+    /// By section and first slot.
+    by_place: BTreeMap<(usize, usize), usize>,
+    /// By section and slot.
+    relocations: BTreeMap<(usize, usize), Relocation<'e, 'a>>,
+    /// The first relocation of each section of global data: pointers there mean nothing.
+    pointers: BTreeMap<usize, Relocation<'e, 'a>>,
+}
+
+/// What an instruction of a function becomes.
+pub(super) enum Linked {
+    /// Final.
+    Done(Insn),
+    /// Refers to the start of the function with this index.
+    Function(usize),
+}
+
+impl<'e, 'a> CodeTable<'e, 'a> {
+    pub(super) fn read(
+        elf: &'e Elf<'a>,
+        btf: Option<&'e Btf>,
+        ext: &'e BtfExt,
+        maps: &'e ObjectMaps<'a>,
+    ) -> Result<Self, ObjectError> {
+        let mut table = Self {
+            elf,
+            btf,
+            ext,
+            maps,
+            functions: Vec::new(),
+            by_place: BTreeMap::new(),
+            relocations: BTreeMap::new(),
+            pointers: BTreeMap::new(),
+        };
+        table.read_functions()?;
+        for (index, section) in elf.sections.iter().enumerate() {
+            if section.executable {
+                table.read_relocations(index, section)?;
+            } else if maps.data.contains_key(&index)
+                && let Some(found) = elf.relocations(section).next()
+            {
+                table.pointers.insert(index, found?);
+            }
+        }
+        Ok(table)
+    }
+
+    fn read_functions(&mut self) -> Result<(), ObjectError> {
+        let mut symbols: Vec<_> = self
+            .elf
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.kind == SymbolKind::Function)
+            .filter_map(|symbol| match symbol.place {
+                Place::Section(index) if self.elf.sections[index].executable => {
+                    Some((index, symbol))
+                }
+                _ => None,
+            })
+            .collect();
+        symbols.sort_by_key(|(section, symbol)| (*section, symbol.value));
+        let mut previous_end = (0, 0);
+        for (index, symbol) in symbols {
+            if previous_end.0 != index {
+                previous_end = (index, 0);
+            }
+            let section = &self.elf.sections[index];
+            let code = read_function(index, section, symbol, previous_end.1)?;
+            previous_end.1 = symbol.value + symbol.size;
+            self.by_place
+                .insert((index, code.start), self.functions.len());
+            self.functions.push(code);
+        }
+        Ok(())
+    }
+
+    fn read_relocations(&mut self, index: usize, section: &Section<'a>) -> Result<(), ObjectError> {
+        for found in self.elf.relocations(section) {
+            let found = found?;
+            let slot = found.offset as usize / SLOT_LEN;
+            let aligned = found.offset % SLOT_LEN as u64 == 0 && found.offset < section.size;
+            let old = self.relocations.insert((index, slot), found);
+            if !aligned || old.is_some() {
+                let kind = ObjectErrorKind::Relocation {
+                    kind: found.kind,
+                    symbol: found.symbol.name.to_owned(),
+                };
+                return Err(section.error(found.offset, kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Index of the function that starts at this byte of a section.
+    pub(super) fn function_at(&self, section: usize, offset: u64) -> Option<usize> {
+        if offset % SLOT_LEN as u64 != 0 {
+            return None;
+        }
+        let slot = usize::try_from(offset).ok()? / SLOT_LEN;
+        self.by_place.get(&(section, slot)).copied()
+    }
+
+    /// What `.BTF.ext` says about a function's section.
+    pub(super) fn section_info(&self, code: &Code) -> Option<&'e SectionInfo> {
+        self.ext.sections.get(self.elf.sections[code.section].name)
+    }
+
+    /// An error at a slot of a function.
+    pub(super) fn error(code: &Code, insn: usize, kind: ProgramErrorKind) -> ProgramError {
+        ProgramError {
+            function: code.name.to_owned(),
+            insn,
+            kind,
+        }
+    }
+
+    /// Instructions of a function, if they can be decoded and need nothing that is missing.
+    pub(super) fn checked(&self, code: &'e Code) -> Result<&'e [Insn], ProgramError> {
+        let insns = code.insns.as_ref().map_err(|error| {
+            let kind = ProgramErrorKind::Decode(error.kind);
+            Self::error(code, error.insn, kind)
+        })?;
+        let relocations = self.section_info(code).map(|info| &info.relocations);
+        let slots = code.start..code.start + code.len;
+        let mut relocations = relocations.into_iter().flatten();
+        match (
+            relocations.find(|record| slots.contains(&record.slot)),
+            self.btf,
+        ) {
+            (Some(record), Some(btf)) => Err(Self::core_error(code, record, btf)),
+            _ => Ok(insns),
+        }
+    }
+
+    fn core_error(code: &Code, record: &CoReRecord, btf: &Btf) -> ProgramError {
+        let kind = ProgramErrorKind::CoRe {
+            relocation: core_relocation::kind_name(record.kind),
+            target: core_relocation::target(btf, record),
+        };
+        Self::error(code, record.slot - code.start, kind)
+    }
+
+    /// What the instruction in a slot of a function refers to.
+    pub(super) fn link(
+        &self,
+        code: &Code,
+        slot: usize,
+        insn: Insn,
+    ) -> Result<Linked, ProgramError> {
+        let at = (code.section, code.start + slot);
+        match self.relocations.get(&at) {
+            Some(found) => self.relocated(code, slot, insn, found),
+            None => self.unrelocated(code, slot, insn),
+        }
+        .map_err(|kind| Self::error(code, slot, kind))
+    }
+
+    fn relocated(
+        &self,
+        code: &Code,
+        slot: usize,
+        insn: Insn,
+        found: &Relocation,
+    ) -> Result<Linked, ProgramErrorKind> {
+        let symbol = found.symbol;
+        let Place::Section(section) = symbol.place else {
+            return Err(self.undefined(symbol));
+        };
+        let value = symbol.value;
+        match (insn, found.kind) {
+            (
+                Insn::Call {
+                    target: CallTarget::Local(off),
+                },
+                relocation::CALL,
+            ) => {
+                let bytes = (i64::from(off) + 1) * SLOT_LEN as i64;
+                self.function(section, value.wrapping_add_signed(bytes))
+            }
+            (
+                Insn::LoadImm64 {
+                    dst,
+                    value: Imm64::Number(addend),
+                },
+                relocation::WIDE,
+            ) => {
+                let offset = value.wrapping_add(addend);
+                if self.elf.sections[section].executable {
+                    return self.function(section, offset);
+                }
+                let value = self.data_reference(found, section, offset)?;
+                Ok(Linked::Done(Insn::LoadImm64 { dst, value }))
+            }
+            _ => Err(ProgramErrorKind::Opcode {
+                relocation: found.kind,
+                opcode: self.opcode(code, slot),
+            }),
+        }
+    }
+
+    /// A map or a place in global data.
+    fn data_reference(
+        &self,
+        found: &Relocation,
+        section: usize,
+        offset: u64,
+    ) -> Result<Imm64, ProgramErrorKind> {
+        if let Some(map) = self.maps.declared.get(&(section, offset)) {
+            return Ok(Imm64::Map(*map));
+        }
+        let symbol = found.symbol.name.to_owned();
+        let name = self.elf.sections[section].name;
+        if let Some(pointer) = self.pointers.get(&section) {
+            return Err(ProgramErrorKind::PointerInData {
+                section: name.to_owned(),
+                offset: pointer.offset,
+                symbol: pointer.symbol.name.to_owned(),
+            });
+        }
+        match self.maps.data.get(&section) {
+            Some(map) => Ok(Imm64::MapValue {
+                map: *map,
+                offset: offset as u32,
+            }),
+            None if matches!(name, ".maps" | "maps") => Err(ProgramErrorKind::InsideMap { symbol }),
+            None => Err(ProgramErrorKind::Relocation {
+                relocation: found.kind,
+                symbol,
+                section: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Calls inside a section may be final already; references to maps never are.
+    fn unrelocated(
+        &self,
+        code: &Code,
+        slot: usize,
+        insn: Insn,
+    ) -> Result<Linked, ProgramErrorKind> {
+        let unresolved = || ProgramErrorKind::Unresolved {
+            opcode: self.opcode(code, slot),
+        };
+        match insn {
+            Insn::Call {
+                target: CallTarget::Local(_),
+            }
+            | Insn::LoadImm64 {
+                value: Imm64::Function { .. },
+                ..
+            } => {
+                let target = insn.function_target(code.start + slot);
+                let offset = target.unwrap_or(-1).wrapping_mul(SLOT_LEN as i64);
+                self.function(code.section, offset as u64)
+            }
+            Insn::Call {
+                target: CallTarget::Kfunc { .. },
+            }
+            | Insn::LoadImm64 {
+                value: Imm64::Map(_) | Imm64::MapValue { .. } | Imm64::Variable { .. },
+                ..
+            } => Err(unresolved()),
+            insn => Ok(Linked::Done(insn)),
+        }
+    }
+
+    fn function(&self, section: usize, offset: u64) -> Result<Linked, ProgramErrorKind> {
+        let found = self.function_at(section, offset);
+        found
+            .map(Linked::Function)
+            .ok_or_else(|| ProgramErrorKind::NoFunction {
+                section: self.elf.sections[section].name.to_owned(),
+                offset: offset as i64,
+            })
+    }
+
+    fn opcode(&self, code: &Code, slot: usize) -> u8 {
+        let at = (code.start + slot) * SLOT_LEN;
+        let data = self.elf.sections[code.section].data;
+        data.get(at).copied().unwrap_or_default()
+    }
+
+    /// Why a symbol that is defined elsewhere cannot be used; BTF says where it should come from.
+    fn undefined(&self, symbol: &Symbol) -> ProgramErrorKind {
+        let declared_in = |section| {
+            self.btf.is_some_and(|btf| {
+                let vars = btf.datasec(section).map_or(&[][..], |(_, vars)| vars);
+                vars.iter()
+                    .any(|var| btf.name_of(var.type_id) == symbol.name)
+            })
+        };
+        let name = symbol.name.to_owned();
+        if declared_in(".kconfig") {
+            ProgramErrorKind::Kconfig { symbol: name }
+        } else if declared_in(".ksyms") {
+            ProgramErrorKind::Ksym { symbol: name }
+        } else if symbol.weak {
+            ProgramErrorKind::WeakExtern { symbol: name }
+        } else {
+            ProgramErrorKind::Undefined { symbol: name }
+        }
+    }
+}
+
+fn read_function<'a>(
+    index: usize,
+    section: &Section<'a>,
+    symbol: &Symbol<'a>,
+    previous_end: u64,
+) -> Result<Code<'a>, ObjectError> {
+    let bytes = symbol
+        .value
+        .checked_add(symbol.size)
+        .filter(|_| symbol.size > 0 && symbol.value >= previous_end)
+        .filter(|end| symbol.value % SLOT_LEN as u64 == 0 && end % SLOT_LEN as u64 == 0)
+        .and_then(|end| {
+            section
+                .data
+                .get(usize::try_from(symbol.value).ok()?..usize::try_from(end).ok()?)
+        });
+    let Some(bytes) = bytes else {
+        let kind = ObjectErrorKind::Function {
+            function: symbol.name.to_owned(),
+            len: symbol.size,
+        };
+        return Err(section.error(symbol.value, kind));
+    };
+    Ok(Code {
+        name: symbol.name,
+        section: index,
+        start: symbol.value as usize / SLOT_LEN,
+        len: bytes.len() / SLOT_LEN,
+        local: symbol.local,
+        insns: decode(bytes),
+    })
+}

@@ -1,0 +1,83 @@
+//! Objects: what clang makes of a C source, to a [`Module`]. ELF with BTF, as libbpf loads it;
+//! what is not supported is refused by its name, and only for the programs that use it.
+
+pub mod btf;
+mod btf_ext;
+mod btf_fixup;
+mod code;
+mod core_relocation;
+mod elf;
+mod error;
+mod link;
+mod maps;
+mod programs;
+mod reader;
+mod relocation;
+mod section_name;
+
+use btf::Btf;
+use btf_ext::BtfExt;
+use code::CodeTable;
+use elf::Elf;
+use maps::ObjectMaps;
+use programs::Programs;
+
+use crate::module::Module;
+
+pub use error::{MapErrorKind, ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
+
+/// Loads an object. `name` becomes the module's name.
+pub fn load_object(bytes: &[u8], name: &str) -> Result<Module, ObjectError> {
+    let elf = Elf::parse(bytes)?;
+    let (btf_bytes, btf) = read_btf(&elf)?;
+    let btf = btf.as_ref();
+    let ext = match (elf.section(".BTF.ext"), btf) {
+        (Some((_, section)), Some(btf)) => {
+            BtfExt::parse(section.data, btf).map_err(|error| ObjectError::Btf {
+                section: ".BTF.ext",
+                error,
+            })?
+        }
+        _ => BtfExt::default(),
+    };
+    let maps = ObjectMaps::read(&elf, btf)?;
+    let table = CodeTable::read(&elf, btf, &ext, &maps)?;
+    let mut programs = Programs::link(&elf, &table, btf)?;
+    let mut specs = maps.specs.clone();
+    programs.fill_arrays(&table, &maps.programs, &mut specs);
+    let mut module = Module {
+        name: name.to_owned(),
+        maps: specs,
+        license: read_license(&elf)?,
+        btf: btf_bytes,
+        ..Module::default()
+    };
+    programs.into_module(&mut module);
+    Ok(module)
+}
+
+/// `.BTF` as the kernel takes it, and parsed.
+fn read_btf(elf: &Elf) -> Result<(Option<Vec<u8>>, Option<Btf>), ObjectError> {
+    let Some((_, section)) = elf.section(".BTF") else {
+        return Ok((None, None));
+    };
+    let broken = |error| ObjectError::Btf {
+        section: ".BTF",
+        error,
+    };
+    let raw = Btf::parse(section.data).map_err(broken)?;
+    let bytes = btf_fixup::fix_btf(elf, section, &raw)?;
+    let btf = Btf::parse(&bytes).map_err(broken)?;
+    Ok((Some(bytes), Some(btf)))
+}
+
+/// Text of the `license` section, up to its NUL.
+fn read_license(elf: &Elf) -> Result<Option<String>, ObjectError> {
+    let Some((_, section)) = elf.section("license") else {
+        return Ok(None);
+    };
+    let text = std::ffi::CStr::from_bytes_until_nul(section.data).ok();
+    let text = text.and_then(|text| text.to_str().ok());
+    let text = text.ok_or_else(|| section.error(0, ObjectErrorKind::Text))?;
+    Ok(Some(text.to_owned()))
+}

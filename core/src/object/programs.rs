@@ -1,0 +1,177 @@
+//! Which functions of an object are programs, which of them can be used, and which stand in
+//! program arrays from the start.
+
+use super::btf::Btf;
+use super::code::{Code, CodeTable};
+use super::elf::Elf;
+use super::error::{ObjectError, ProgramError, ProgramErrorKind};
+use super::link::{LinkedProgram, Linker, referenced};
+use super::maps::StaticProgram;
+use super::section_name::{SectionKind, section_kind};
+use crate::map::{InitialEntry, InitialValue, MapSpec};
+use crate::module::{Module, Program, RefusedProgram, SkippedProgram};
+
+/// The programs of an object, each with the function that it starts with.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    usable: Vec<(usize, Program)>,
+    refused: Vec<(usize, RefusedProgram)>,
+    skipped: Vec<SkippedProgram>,
+}
+
+impl Programs {
+    /// Links every function that is a program of a type that is decoded here.
+    pub(super) fn link(
+        elf: &Elf,
+        table: &CodeTable,
+        btf: Option<&Btf>,
+    ) -> Result<Self, ObjectError> {
+        let mut programs = Self::default();
+        let mut linker = Linker::new(table, btf);
+        let referenced = referenced(table);
+        for (index, code) in table.functions.iter().enumerate() {
+            let section = elf.sections[code.section].name;
+            // Functions of `.text` are subprograms, and so are static ones that are called.
+            if section == ".text" || (code.local && referenced.contains(&index)) {
+                continue;
+            }
+            match section_kind(section) {
+                SectionKind::Programs { .. } => match linker.link(index)? {
+                    Ok(linked) => programs
+                        .usable
+                        .push((index, program(code, section, linked))),
+                    Err(error) => programs.refuse(index, code.name, section, error),
+                },
+                SectionKind::Other(program_type) => {
+                    let reason = format!("program type {program_type} is not supported");
+                    programs.skip(code, section, reason);
+                }
+                SectionKind::Unknown => {
+                    let reason = "no program type has this section name".to_owned();
+                    programs.skip(code, section, reason);
+                }
+            }
+        }
+        Ok(programs)
+    }
+
+    fn refuse(&mut self, function: usize, name: &str, section: &str, error: ProgramError) {
+        let refused = RefusedProgram {
+            name: name.to_owned(),
+            section: section.to_owned(),
+            error,
+        };
+        self.refused.push((function, refused));
+    }
+
+    fn skip(&mut self, code: &Code, section: &str, reason: String) {
+        self.skipped.push(SkippedProgram {
+            name: code.name.to_owned(),
+            section: section.to_owned(),
+            reason,
+        });
+    }
+
+    /// Fills program arrays with the programs that their declarations name. Where such a program
+    /// cannot be used, neither can those that use the array, and so on.
+    pub(super) fn fill_arrays(
+        &mut self,
+        table: &CodeTable,
+        values: &[StaticProgram],
+        maps: &mut [MapSpec],
+    ) {
+        let resolved: Vec<_> = values
+            .iter()
+            .map(|value| (value, table.function_at(value.place.0, value.place.1)))
+            .collect();
+        while let Some((position, error)) = self.first_broken(&resolved, maps) {
+            let (function, program) = self.usable.remove(position);
+            self.refuse(function, &program.name, &program.section, error);
+        }
+        for (value, function) in resolved {
+            if let Some(index) = self.position(function) {
+                maps[value.map as usize].initial.push(InitialEntry {
+                    key: (value.slot as u32).to_le_bytes().to_vec(),
+                    value: InitialValue::Program(index as u32),
+                });
+            }
+        }
+    }
+
+    fn position(&self, function: Option<usize>) -> Option<usize> {
+        let mut usable = self.usable.iter();
+        usable.position(|(entry, _)| Some(*entry) == function)
+    }
+
+    /// A usable program with an array that holds one which is not.
+    fn first_broken(
+        &self,
+        values: &[(&StaticProgram, Option<usize>)],
+        maps: &[MapSpec],
+    ) -> Option<(usize, ProgramError)> {
+        let (value, function) = values.iter().find(|(value, function)| {
+            self.position(*function).is_none()
+                && self
+                    .usable
+                    .iter()
+                    .any(|(_, program)| program.map_reference(value.map).is_some())
+        })?;
+        let position = |(_, program): &(usize, Program)| program.map_reference(value.map).is_some();
+        let position = self.usable.iter().position(position)?;
+        let program = &self.usable[position].1;
+        let refused = self
+            .refused
+            .iter()
+            .find(|(entry, _)| Some(*entry) == *function);
+        let reason = refused.map_or_else(
+            || "it is no program of a supported type".to_owned(),
+            |(_, refused)| refused.error.to_string(),
+        );
+        let error = ProgramError {
+            function: program.name.clone(),
+            insn: program.map_reference(value.map).unwrap_or_default(),
+            kind: ProgramErrorKind::StaticValue {
+                map: maps[value.map as usize].name.clone(),
+                program: value.symbol.to_owned(),
+                reason,
+            },
+        };
+        Some((position, error))
+    }
+
+    /// Hands the programs over to the module.
+    pub(super) fn into_module(self, module: &mut Module) {
+        module.programs = self
+            .usable
+            .into_iter()
+            .map(|(_, program)| program)
+            .collect();
+        module.refused = self
+            .refused
+            .into_iter()
+            .map(|(_, refused)| refused)
+            .collect();
+        module.skipped = self.skipped;
+    }
+}
+
+fn program(code: &Code, section: &str, linked: LinkedProgram) -> Program {
+    let SectionKind::Programs {
+        program_type,
+        attach,
+        fragments,
+    } = section_kind(section)
+    else {
+        unreachable!("only functions of program sections are linked");
+    };
+    Program {
+        name: code.name.to_owned(),
+        section: section.to_owned(),
+        program_type,
+        attach,
+        fragments,
+        insns: linked.insns,
+        functions: linked.functions,
+        lines: linked.lines,
+    }
+}
