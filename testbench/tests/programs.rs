@@ -24,10 +24,7 @@ fn recorded() -> BTreeMap<String, String> {
 
 fn hash(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// The folders of the modules.
@@ -75,7 +72,7 @@ fn objects_are_rebuilt_to_the_same_bytes() {
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         .unwrap_or_default();
     if here.lines().next() != Some(compiler) {
-        println!("skipped: the objects were built with {compiler}, which is not here");
+        eprintln!("skipped: the objects were built with {compiler}, which is not here");
         return;
     }
     let out = tempfile::tempdir().expect("a folder");

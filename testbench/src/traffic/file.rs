@@ -17,7 +17,7 @@ use pcap_file::{
 use super::Frame;
 
 /// 2024-01-01, when every scene begins.
-const EPOCH: Duration = Duration::from_secs(1_704_067_200);
+const EPOCH: Duration = Duration::from_hours(19_723 * 24);
 
 const SNAPLEN: u32 = 65_535;
 

@@ -309,81 +309,97 @@ fn tagged(scene: &mut Scene, start_ns: u64) {
     scene.add(start_ns + 21 * MILLISECOND, three);
 }
 
-/// TTLs that end, options, big frames, checksums of zero, prefixes that lead nowhere.
+/// When the corner cases of a scene begin.
+const CORNER_CASES: u64 = 1_700 * MILLISECOND;
+
+/// TTLs that end, options, big frames, checksums, prefixes that lead nowhere.
 fn corner_cases(scene: &mut Scene) {
-    let base = 1_700 * MILLISECOND;
     let v4 = path(host("10.0.0.5"), host("10.0.1.2"));
     let v6 = path(host("fd00::1"), host("fd00:0:0:1::1"));
+    ttls(scene, [&v4, &v6]);
+    header_options(scene, &v4);
+    big_frames(scene, [&v4, &v6]);
+    checksums(scene, &v4);
+    destinations(scene);
+}
+
+fn ttls(scene: &mut Scene, paths: [&Path; 2]) {
     for ttl in [0, 1, 2, 255] {
-        for (step, path) in [&v4, &v6].into_iter().enumerate() {
+        for (step, path) in paths.into_iter().enumerate() {
             let path = Path {
                 ttl,
                 ..path.clone()
             };
-            scene.add(
-                base + u64::from(ttl) * 2 + step as u64,
-                path.udp((8_000, 8_001), b"ttl"),
-            );
+            let now = CORNER_CASES + u64::from(ttl) * 2 + step as u64;
+            scene.add(now, path.udp((8_000, 8_001), b"ttl"));
         }
     }
-    // Record route in 8 and in 40 bytes; the largest header there is.
+}
+
+/// Record route in 8 and in 40 bytes; the latter is the largest header there is.
+fn header_options(scene: &mut Scene, path: &Path) {
     for size in [8, 40] {
         let mut ipv4_options = vec![0; size];
         ipv4_options[..3].copy_from_slice(&[7, size as u8 - 1, 4]);
-        let optional = Path {
+        let path = Path {
             ipv4_options,
-            ..v4.clone()
+            ..path.clone()
         };
-        scene.add(base + MILLISECOND, optional.udp((8_000, 8_001), b"options"));
-        scene.add(base + MILLISECOND, optional.tcp((8_000, 80), SYN));
+        scene.add(
+            CORNER_CASES + MILLISECOND,
+            path.udp((8_000, 8_001), b"options"),
+        );
+        scene.add(CORNER_CASES + MILLISECOND, path.tcp((8_000, 80), SYN));
     }
+}
+
+/// Around the MTU of the router's uplink, 1,400, the usual 1,500, and up to the longest unfragmented frame.
+fn big_frames(scene: &mut Scene, near: [&Path; 2]) {
     let far = path(host("10.0.0.5"), host("198.51.100.200"));
     let far_v6 = path(host("fd00::1"), host("2001:db8:1::200"));
-    for (number, size) in [1_300, 1_373, 1_460, 1_500, 2_000, 3_000, 3_358]
-        .into_iter()
-        .enumerate()
-    {
+    let sizes = [1_300, 1_352, 1_353, 1_372, 1_373, 1_460, 1_500, 3_358];
+    for (number, size) in sizes.into_iter().enumerate() {
         let payload = vec![number as u8; size];
-        for path in [&v4, &far, &v6, &far_v6] {
-            scene.add(
-                base + (2 + number as u64) * MILLISECOND,
-                path.udp((8_000, 8_001), &payload),
-            );
+        let now = CORNER_CASES + (2 + number as u64) * MILLISECOND;
+        for path in [near[0], &far, near[1], &far_v6] {
+            scene.add(now, path.udp((8_000, 8_001), &payload));
         }
     }
-    let mut unsummed = v4.udp((8_002, 8_003), b"no checksum");
+}
+
+/// No UDP checksum, and IPv4 checksums on both sides of the carry when the TTL goes down.
+fn checksums(scene: &mut Scene, path: &Path) {
+    let mut unsummed = path.udp((8_002, 8_003), b"no checksum");
     unsummed[40..42].fill(0);
-    scene.add(base + 10 * MILLISECOND, unsummed);
-    // Sums on both sides of the carry when the TTL goes down.
-    for identification in 0..16u16 {
-        let mut frame = v4.udp((8_004, 8_005), b"carry");
-        let sum = u16::from_be_bytes([frame[24], frame[25]]);
+    scene.add(CORNER_CASES + 10 * MILLISECOND, unsummed);
+    for step in 0..16u16 {
+        let mut frame = path.udp((8_004, 8_005), b"carry");
         let id = u16::from_be_bytes([frame[18], frame[19]]);
-        let target = 0xfef8u16.wrapping_add(identification);
-        // A sum of one's complement: what the checksum gains the identification loses.
-        let gain = ones_add(target, !sum);
-        let identification = ones_add(id, !gain);
-        frame[18..20].copy_from_slice(&identification.to_be_bytes());
-        frame[24..26].copy_from_slice(&target.to_be_bytes());
-        scene.add(base + 11 * MILLISECOND, frame);
+        let sum = u16::from_be_bytes([frame[24], frame[25]]);
+        // In a one's complement sum, what the checksum gains the identification loses.
+        let wanted = 0xfef8_u16.wrapping_add(step);
+        let gain = ones_add(wanted, !sum);
+        frame[18..20].copy_from_slice(&ones_add(id, !gain).to_be_bytes());
+        frame[24..26].copy_from_slice(&wanted.to_be_bytes());
+        scene.add(CORNER_CASES + 11 * MILLISECOND, frame);
     }
-    for target in [
+}
+
+/// Behind a gateway, without neighbour, to a port that is not there, to nowhere.
+fn destinations(scene: &mut Scene) {
+    let v4 = [
         "10.1.2.3",
         "10.0.1.99",
         "10.9.9.9",
         "192.0.2.11",
         "127.0.0.1",
-    ] {
-        scene.add(
-            base + 12 * MILLISECOND,
-            path(host("10.0.0.5"), host(target)).udp((8_006, 8_007), b"to"),
-        );
-    }
-    for target in ["fd00:1::5", "fd00:0:0:1::99", "fd01::1", "2001:db8::10"] {
-        scene.add(
-            base + 13 * MILLISECOND,
-            path(host("fd00::1"), host(target)).udp((8_006, 8_007), b"to"),
-        );
+    ];
+    let v6 = ["fd00:1::5", "fd00:0:0:1::99", "fd01::1", "2001:db8::10"];
+    for (source, targets) in [("10.0.0.5", &v4[..]), ("fd00::1", &v6[..])] {
+        for target in targets {
+            let frame = path(host(source), host(target)).udp((8_006, 8_007), b"to");
+            scene.add(CORNER_CASES + 12 * MILLISECOND, frame);
+        }
     }
 }
 
@@ -538,7 +554,7 @@ pub(super) fn ipv6() -> Vec<Frame> {
 pub(super) fn routed_a() -> Vec<Frame> {
     let mut scene = Scene::default();
     corner_cases(&mut scene);
-    router_sessions(&mut scene, |path| path.clone());
+    router_sessions(&mut scene, Path::clone);
     scene.into_frames()
 }
 
