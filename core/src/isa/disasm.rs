@@ -394,10 +394,10 @@ mod tests {
         .unwrap();
         module.programs[0].lines = vec![LineInfo {
             insn: 1,
-            file: "count.c".to_owned(),
+            file: "count.c".into(),
             line: 7,
             column: 1,
-            text: "\tlookup(&flows);".to_owned(),
+            text: "\tlookup(&flows);".into(),
             btf_offsets: (0, 0),
         }];
         expect![[r"

@@ -152,7 +152,7 @@ impl Assembler<'_> {
     }
 
     fn statement(&mut self, statement: Statement, line: Line<'_>, place: Place) {
-        let file = self.file.to_owned();
+        let file = self.file.into();
         let program = self.program();
         let slot = program.insns.len();
         program.lines.push(LineInfo {
@@ -160,7 +160,7 @@ impl Assembler<'_> {
             file,
             line: place.line,
             column: place.column,
-            text: line.from(place).to_owned(),
+            text: line.from(place).into(),
             btf_offsets: (0, 0),
         });
         if let Some(reference) = statement.reference {
