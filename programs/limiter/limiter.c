@@ -54,6 +54,19 @@ struct {
 	__type(value, struct totals);
 } totals SEC(".maps");
 
+/* Tells of sources when they are shut out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} shut_out SEC(".maps");
+
+struct shut_out_event {
+	struct address source;
+	__u64 until_ns;
+	__u32 dropped;
+	__u32 zero;
+};
+
 static __always_inline int first_packet(const struct address *source, struct totals *total, __u64 now)
 {
 	struct bucket bucket = { .tokens_ns = (burst - 1) * (SECOND / rate), .filled_at_ns = now };
@@ -77,7 +90,20 @@ static __always_inline void refill(struct bucket *bucket, __u64 now)
 	bucket->filled_at_ns = now;
 }
 
-static __always_inline int next_packet(struct bucket *bucket, struct totals *total, __u64 now)
+static __always_inline void shut(struct bucket *bucket, const struct address *source, __u64 now)
+{
+	struct shut_out_event event = {
+		.source = *source,
+		.until_ns = now + penalty_ns,
+		.dropped = bucket->dropped,
+	};
+
+	bucket->dropped_in_a_row = 0;
+	bucket->shut_until_ns = event.until_ns;
+	bpf_ringbuf_output(&shut_out, &event, sizeof(event), 0);
+}
+
+static __always_inline int next_packet(struct bucket *bucket, const struct address *source, struct totals *total, __u64 now)
 {
 	__u64 cost = SECOND / rate;
 
@@ -95,10 +121,8 @@ static __always_inline int next_packet(struct bucket *bucket, struct totals *tot
 	}
 	bucket->dropped++;
 	bucket->dropped_in_a_row++;
-	if (bucket->dropped_in_a_row >= patience) {
-		bucket->dropped_in_a_row = 0;
-		bucket->shut_until_ns = now + penalty_ns;
-	}
+	if (bucket->dropped_in_a_row >= patience)
+		shut(bucket, source, now);
 	total->limited++;
 	return XDP_DROP;
 }
@@ -147,7 +171,9 @@ int limiter(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	now = bpf_ktime_get_ns();
 	bucket = bpf_map_lookup_elem(&buckets, &source.address);
-	return bucket ? next_packet(bucket, total, now) : first_packet(&source.address, total, now);
+	if (!bucket)
+		return first_packet(&source.address, total, now);
+	return next_packet(bucket, &source.address, total, now);
 }
 
 const char _license[] SEC("license") = "Dual MIT/GPL";

@@ -41,6 +41,8 @@ int spreader(struct xdp_md *ctx)
 	count = bpf_map_lookup_elem(&chosen, &cpu);
 	if (count)
 		__sync_fetch_and_add(count, 1);
+	if (cpu == bpf_get_smp_processor_id())
+		return XDP_PASS; /* it is here already */
 	return bpf_redirect_map(&cpus, cpu, XDP_PASS);
 }
 
