@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use iom_core::{module::Module, object::load_object};
 use sha2::{Digest, Sha256};
 
 fn programs() -> PathBuf {
@@ -131,14 +132,79 @@ fn manifests_name_what_is_there() {
                 .is_some_and(|ports| !ports.is_empty()),
             "{folder}"
         );
+        let object =
+            fs::read(module.join(field("object").expect("an object"))).expect("the object");
+        let loaded =
+            load_object(&object, &folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        assert!(
+            loaded.refused.is_empty() && loaded.skipped.is_empty(),
+            "{folder}"
+        );
+        let entry = loaded
+            .program_index(&field("program").expect("a program"))
+            .expect("the entry program");
+        assert_eq!(
+            Some(&loaded.programs[entry].section),
+            field("section").as_ref()
+        );
         if let Some(seed) = field("seed") {
             let seed = fs::read(module.join(seed)).expect("the seed");
-            let maps: BTreeMap<String, serde_json::Value> =
-                serde_json::from_slice(&seed).expect("JSON");
-            assert!(
-                maps.values().all(|map| map["entries"].is_array()),
-                "{folder}"
+            check_seed(
+                &loaded,
+                &serde_json::from_slice(&seed).expect("JSON of maps"),
             );
+        }
+    }
+}
+
+/// Map name to its type and entries.
+type Seed = BTreeMap<String, SeededMap>;
+
+#[derive(serde::Deserialize)]
+struct SeededMap {
+    #[serde(rename = "type")]
+    map_type: String,
+    entries: Vec<SeededEntry>,
+}
+
+#[derive(serde::Deserialize)]
+struct SeededEntry {
+    key: String,
+    value: Option<String>,
+    program: Option<String>,
+}
+
+fn check_seed(module: &Module, seed: &Seed) {
+    for (name, map) in seed {
+        let index = module
+            .map_index(name)
+            .unwrap_or_else(|| panic!("{}: no map {name}", module.name));
+        let spec = &module.maps[index];
+        assert_eq!(
+            spec.map_type.name(),
+            map.map_type,
+            "{}: {name}",
+            module.name
+        );
+        for entry in &map.entries {
+            assert_eq!(
+                entry.key.len(),
+                2 * spec.key_size as usize,
+                "{}: {name}",
+                module.name
+            );
+            match (&entry.value, &entry.program) {
+                (Some(value), None) => assert_eq!(
+                    value.len(),
+                    2 * spec.value_size as usize,
+                    "{}: {name}",
+                    module.name
+                ),
+                (None, Some(program)) => {
+                    assert!(module.program_index(program).is_some(), "{program}")
+                }
+                _ => panic!("{}: {name}: a value or a program", module.name),
+            }
         }
     }
 }
