@@ -6,9 +6,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::lru::{Elements, Lru, References};
 use super::slab::Slab;
 use super::table::{Fill, Found, Table, hash_key};
-use super::{Errno, MapSpec, UpdateMode};
+use super::{Errno, MapFlags, MapSpec, MapType, UpdateMode};
 use crate::memory::SharedBytes;
 
 /// Storage of a hash map.
@@ -18,7 +19,9 @@ pub(super) struct HashMap {
     value_size: usize,
     max_entries: u32,
     per_cpu: bool,
+    lru: bool,
     table: Table,
+    /// Keys, in LRU maps with the reference bit behind them.
     keys: Slab,
     /// One slab, or in per-CPU maps one for each queue.
     values: Vec<Slab>,
@@ -33,31 +36,43 @@ struct Writer {
     free: Vec<u32>,
     /// Elements from this number on were never used.
     fresh: u32,
+    /// In LRU maps, instead of the two before.
+    lru: Option<Lru>,
 }
 
 impl HashMap {
-    /// An empty map with values for `queues` queues if it is per-CPU.
-    pub(super) fn new(spec: &MapSpec, queues: u32) -> Result<Self, Errno> {
+    /// An empty map with values for `queues` queues if it is per-CPU. An LRU map evicts as on a
+    /// machine with this many CPUs.
+    pub(super) fn new(spec: &MapSpec, queues: u32, cpus: u32) -> Result<Self, Errno> {
         let per_cpu = spec.map_type.is_per_cpu();
-        let slabs = if per_cpu { queues } else { 1 };
+        let lru = spec.map_type == MapType::LruHash;
+        let own_lists = spec.flags.contains(MapFlags::NO_COMMON_LRU);
+        let key_size = spec.key_size as usize;
+        let reference = if lru { 8 } else { 0 };
+        let slab = |_| Slab::new(spec.value_size as usize);
         Ok(Self {
-            key_size: spec.key_size as usize,
+            key_size,
             value_size: spec.value_size as usize,
             max_entries: spec.max_entries,
             per_cpu,
+            lru,
             table: Table::new()?,
-            keys: Slab::new(spec.key_size as usize),
-            values: (0..slabs)
-                .map(|_| Slab::new(spec.value_size as usize))
-                .collect(),
-            writer: Mutex::default(),
+            keys: Slab::new(key_size.next_multiple_of(8) + reference),
+            values: (0..if per_cpu { queues } else { 1 }).map(slab).collect(),
+            writer: Mutex::new(Writer {
+                lru: lru.then(|| Lru::new(spec.max_entries, cpus, own_lists)),
+                ..Writer::default()
+            }),
         })
     }
 
-    /// A queue's value of a key.
+    /// A queue's value of a key, which counts as used.
     #[inline]
     pub(super) fn lookup(&self, queue: u32, key: &[u8]) -> Option<SharedBytes<'_>> {
         let found = self.find(hash_key(key), key)?;
+        if self.lru {
+            self.references().set(found.element);
+        }
         self.value(queue, found.element)
     }
 
@@ -70,7 +85,7 @@ impl HashMap {
         value: &[u8],
         mode: UpdateMode,
     ) -> Result<(), Errno> {
-        self.update_with(key, mode, |map, element, new| {
+        self.update_with(queue, key, mode, |map, element, new| {
             for slab in 0..map.values.len() as u32 {
                 let place = map.value_or_allocate(slab, element)?;
                 if !map.per_cpu || slab == queue {
@@ -83,14 +98,15 @@ impl HashMap {
         })
     }
 
-    /// Sets the values of all queues.
+    /// Sets the values of all queues. `queue` is the CPU that does it.
     pub(super) fn update_all(
         &self,
+        queue: u32,
         key: &[u8],
         values: &[Vec<u8>],
         mode: UpdateMode,
     ) -> Result<(), Errno> {
-        self.update_with(key, mode, |map, element, _| {
+        self.update_with(queue, key, mode, |map, element, _| {
             for (slab, value) in (0..).zip(values) {
                 map.value_or_allocate(slab, element)?.write(0, value);
             }
@@ -100,12 +116,16 @@ impl HashMap {
 
     fn update_with(
         &self,
+        queue: u32,
         key: &[u8],
         mode: UpdateMode,
         write: impl Fn(&Self, u32, bool) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         let hash = hash_key(key);
         let mut writer = self.lock();
+        if self.lru {
+            return self.update_lru(&mut writer, queue, key, mode, &write);
+        }
         let found = self.find(hash, key);
         mode.check(found.is_some())?;
         match found {
@@ -127,6 +147,78 @@ impl HashMap {
         }
     }
 
+    /// As the kernel does, takes a node before it looks for the key, which may evict an entry even
+    /// if none was needed in the end.
+    fn update_lru(
+        &self,
+        writer: &mut Writer,
+        queue: u32,
+        key: &[u8],
+        mode: UpdateMode,
+        write: &impl Fn(&Self, u32, bool) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let hash = hash_key(key);
+        let taken = self.with_lru(writer, |lru, elements| lru.take(queue, elements));
+        let element = taken.flatten().ok_or(Errno::ENOMEM)?;
+        self.fill_element(element, key, write)?;
+        let found = self.find(hash, key);
+        let unused = match (mode.check(found.is_some()), found) {
+            (Err(errno), _) => Err((element, errno)),
+            (Ok(()), Some(old)) => {
+                self.references().set(element);
+                self.table.replace(old, hash, element);
+                Ok(Some(old.element))
+            }
+            (Ok(()), None) => {
+                let hash_of = |other| self.hash_of(other);
+                let fill = &mut writer.fill;
+                let inserted = self.table.insert(fill, hash, element, hash_of);
+                inserted.map(|()| None).map_err(|errno| (element, errno))
+            }
+        };
+        let (unused, result) = match unused {
+            Ok(unused) => (unused, Ok(())),
+            Err((element, errno)) => (Some(element), Err(errno)),
+        };
+        if let Some(element) = unused {
+            self.free_element(writer, element);
+        }
+        result
+    }
+
+    fn with_lru<T>(
+        &self,
+        writer: &mut Writer,
+        operation: impl FnOnce(&mut Lru, &mut Elements<'_>) -> T,
+    ) -> Option<T> {
+        let Writer { fill, lru, .. } = writer;
+        let mut evict = |element| {
+            let hash = self.hash_of(element);
+            if let Some(found) = self.table.find(hash, |other| other == element) {
+                self.table.remove(fill, found);
+            }
+        };
+        let mut elements = Elements {
+            references: self.references(),
+            evict: &mut evict,
+        };
+        Some(operation(lru.as_mut()?, &mut elements))
+    }
+
+    fn free_element(&self, writer: &mut Writer, element: u32) {
+        let freed = self.with_lru(writer, |lru, elements| lru.give_back(element, elements));
+        if freed.is_none() {
+            writer.free.push(element);
+        }
+    }
+
+    fn references(&self) -> References<'_> {
+        References {
+            elements: &self.keys,
+            offset: self.key_size.next_multiple_of(8),
+        }
+    }
+
     fn fill_element(
         &self,
         element: u32,
@@ -142,15 +234,18 @@ impl HashMap {
         let mut writer = self.lock();
         let found = self.find(hash_key(key), key).ok_or(Errno::ENOENT)?;
         self.table.remove(&mut writer.fill, found);
-        writer.free.push(found.element);
+        self.free_element(&mut writer, found.element);
         Ok(())
     }
 
     /// Deletes all entries.
     pub(super) fn clear(&self) {
         let mut writer = self.lock();
-        writer.free.extend(self.table.elements());
+        let elements: Vec<_> = self.table.elements().collect();
         self.table.clear(&mut writer.fill);
+        for element in elements {
+            self.free_element(&mut writer, element);
+        }
     }
 
     /// Every key with the values of all queues, in no particular order.

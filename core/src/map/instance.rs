@@ -112,13 +112,21 @@ impl MapError {
 impl Map {
     /// Creates an empty map with one value for each RX queue in per-CPU maps.
     pub fn create(spec: &MapSpec, queues: u32) -> Result<Self, MapError> {
+        Self::create_for_cpus(spec, queues, queues)
+    }
+
+    /// The same; an LRU map evicts as on a machine with this many CPUs (no fewer than the queues),
+    /// which is what Linux makes it depend on.
+    pub fn create_for_cpus(spec: &MapSpec, queues: u32, cpus: u32) -> Result<Self, MapError> {
         check(spec)?;
         let storage = match spec.map_type {
             MapType::Array | MapType::PercpuArray => {
                 ArrayMap::new(spec, queues).map(Storage::Array)
             }
-            MapType::Hash | MapType::PercpuHash | MapType::DevmapHash => {
-                HashMap::new(spec, queues).map(Box::new).map(Storage::Hash)
+            MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::DevmapHash => {
+                HashMap::new(spec, queues, cpus.max(queues))
+                    .map(Box::new)
+                    .map(Storage::Hash)
             }
             MapType::ProgArray | MapType::Devmap | MapType::Cpumap => {
                 SlotArray::new(spec).map(Storage::Slots)
@@ -358,7 +366,7 @@ impl Map {
         }
         match &self.storage {
             Storage::Array(array) => array.update_all(key, &values, mode),
-            Storage::Hash(hash) => hash.update_all(key, &values, mode),
+            Storage::Hash(hash) => hash.update_all(0, key, &values, mode),
             Storage::LpmTrie(trie) => trie.update(key, &values[0], mode),
             Storage::Slots(slots) => slots.update(key, &values[0], mode),
             Storage::Ringbuf(_) => Err(Errno::ENOTSUPP),

@@ -7,6 +7,7 @@ mod errno;
 mod hash;
 mod instance;
 mod lpm_trie;
+mod lru;
 mod ringbuf;
 mod slab;
 mod slots;
@@ -35,10 +36,15 @@ impl MapSet {
     /// Creates the maps that a module declares, with one value for each RX queue in per-CPU maps,
     /// and fills in the entries that the declarations hold.
     pub fn create(specs: &[MapSpec], queues: u32) -> Result<Self, MapError> {
+        Self::create_for_cpus(specs, queues, queues)
+    }
+
+    /// The same; LRU maps evict as on a machine with this many CPUs.
+    pub fn create_for_cpus(specs: &[MapSpec], queues: u32, cpus: u32) -> Result<Self, MapError> {
         let maps = specs
             .iter()
             .map(|spec| {
-                let map = Map::create(spec, queues)?;
+                let map = Map::create_for_cpus(spec, queues, cpus)?;
                 for entry in &spec.initial {
                     map.insert_initial(entry)?;
                 }
