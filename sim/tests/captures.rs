@@ -410,13 +410,13 @@ fn frames_with_faults_tell_where() {
     check_fault(
         br#"[{"hex":"00"},{"hex":"0"}]"#,
         &expect![[
-            r#"1 packets, test: at byte 25: not a frame {"name":"…","hex":"…"}: an odd number of hex digits"#
+            r#"1 packets, test: at byte 14: not a frame {"name":"…","hex":"…"}: an odd number of hex digits"#
         ]],
     );
     check_fault(
         br#"[{"hex":"zz"}]"#,
         &expect![[
-            r#"0 packets, test: at byte 13: not a frame {"name":"…","hex":"…"}: zz is not a byte in hex"#
+            r#"0 packets, test: at byte 1: not a frame {"name":"…","hex":"…"}: zz is not a byte in hex"#
         ]],
     );
     check_fault(
@@ -428,7 +428,7 @@ fn frames_with_faults_tell_where() {
     check_fault(
         br#"[{"name":"x"}]"#,
         &expect![[
-            r#"0 packets, test: at byte 13: not a frame {"name":"…","hex":"…"}: missing field `hex` at line 1 column 12"#
+            r#"0 packets, test: at byte 1: not a frame {"name":"…","hex":"…"}: missing field `hex` at line 1 column 12"#
         ]],
     );
     check_fault(

@@ -19,6 +19,8 @@ pub(super) struct FrameList {
     interface: Interface,
     /// Frames read so far.
     count: u64,
+    /// Where the text of the current one begins.
+    offset: u64,
     /// The current one.
     bytes: Vec<u8>,
 }
@@ -38,6 +40,7 @@ impl FrameList {
         Some(FrameList {
             interface: Interface::ethernet(),
             count: 0,
+            offset: 0,
             bytes: Vec::new(),
         })
     }
@@ -45,6 +48,7 @@ impl FrameList {
     /// Reads the next frame; `None` behind the last.
     pub(super) fn next(&mut self, source: &mut Source) -> Result<Option<Record>, CaptureFault> {
         let mut token = next_token(source);
+        self.offset = source.offset();
         if token == Some(b']') {
             source.consume(1);
             return match next_token(source) {
@@ -60,6 +64,7 @@ impl FrameList {
             }
             source.consume(1);
             token = next_token(source);
+            self.offset = source.offset();
         }
         if token != Some(b'{') {
             return Err(self.missing(source, "{ is expected"));
@@ -78,6 +83,11 @@ impl FrameList {
             link_type: LinkType::ETHERNET,
             annotations: Annotations::default(),
         }))
+    }
+
+    /// Where the text of the current frame begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The current frame.

@@ -91,7 +91,10 @@ impl CaptureReader {
             Format::Pcapng(pcapng) => pcapng.next(&mut self.source),
             Format::Frames(frames) => frames.next(&mut self.source),
         };
-        self.offset = self.source.offset();
+        self.offset = match &self.format {
+            Format::Pcap { .. } | Format::Pcapng(_) => self.source.offset(),
+            Format::Frames(frames) => frames.offset(),
+        };
         match next {
             Ok(record) => {
                 self.finished = record.is_none();
