@@ -141,6 +141,26 @@ impl MapFlags {
     /// `BPF_F_INNER_MAP`
     pub const INNER_MAP: u32 = 1 << 12;
 
+    /// The flags above with their names in text.
+    pub const NAMES: [(u32, &'static str); 10] = [
+        (Self::NO_PREALLOC, "no_prealloc"),
+        (Self::NO_COMMON_LRU, "no_common_lru"),
+        (Self::NUMA_NODE, "numa_node"),
+        (Self::RDONLY, "rdonly"),
+        (Self::WRONLY, "wronly"),
+        (Self::ZERO_SEED, "zero_seed"),
+        (Self::RDONLY_PROG, "rdonly_prog"),
+        (Self::WRONLY_PROG, "wronly_prog"),
+        (Self::MMAPABLE, "mmapable"),
+        (Self::INNER_MAP, "inner_map"),
+    ];
+
+    /// The bit with this name.
+    pub fn from_name(name: &str) -> Option<u32> {
+        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
+        found.map(|(bit, _)| *bit)
+    }
+
     /// Whether all these bits are set.
     pub const fn contains(self, bits: u32) -> bool {
         self.0 & bits == bits

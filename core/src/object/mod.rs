@@ -14,6 +14,7 @@ mod programs;
 mod reader;
 mod relocation;
 mod section_name;
+pub mod vector;
 
 use btf::Btf;
 use btf_ext::BtfExt;

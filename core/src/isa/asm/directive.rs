@@ -190,26 +190,12 @@ fn attribute(input: &str) -> Parsed<'_, Attribute> {
     .parse(input)
 }
 
-/// Map flags by name.
-const FLAGS: [(u32, &str); 10] = [
-    (MapFlags::NO_PREALLOC, "no_prealloc"),
-    (MapFlags::NO_COMMON_LRU, "no_common_lru"),
-    (MapFlags::NUMA_NODE, "numa_node"),
-    (MapFlags::RDONLY, "rdonly"),
-    (MapFlags::WRONLY, "wronly"),
-    (MapFlags::ZERO_SEED, "zero_seed"),
-    (MapFlags::RDONLY_PROG, "rdonly_prog"),
-    (MapFlags::WRONLY_PROG, "wronly_prog"),
-    (MapFlags::MMAPABLE, "mmapable"),
-    (MapFlags::INNER_MAP, "inner_map"),
-];
-
 /// `rdonly_prog|mmapable`; bits without a name as a number.
 fn flags(input: &str) -> Parsed<'_, u32> {
     let named = |input| {
         let (rest, word) = name(input)?;
-        match FLAGS.iter().find(|(_, known)| *known == word) {
-            Some((bits, _)) => Ok((rest, *bits)),
+        match MapFlags::from_name(word) {
+            Some(bits) => Ok((rest, bits)),
             None => required(input, "a map flag such as `no_prealloc`"),
         }
     };
@@ -224,7 +210,7 @@ fn flags(input: &str) -> Parsed<'_, u32> {
 pub(in crate::isa) fn flags_text(flags: MapFlags) -> Option<String> {
     let mut rest = flags.0;
     let mut words = Vec::new();
-    for (bits, word) in FLAGS {
+    for (bits, word) in MapFlags::NAMES {
         if flags.contains(bits) {
             words.push(word.to_owned());
             rest &= !bits;
