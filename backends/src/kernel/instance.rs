@@ -1,0 +1,118 @@
+//! A loaded module: its maps, and a set of programs for each queue that is used.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use iom_core::abi::{BackendError, Environment, Instance, LoadRequest, QueueId, Worker};
+use iom_core::map::{MapContents, MapType};
+
+use super::NAME;
+use super::load::{Loader, ProgramSet, failed, program_indexes};
+use super::maps;
+use super::namespace::Namespace;
+use super::observe::Targets;
+use super::ring::Ring;
+use super::syscall::SyscallError;
+use super::test_run::KernelWorker;
+
+/// A loaded module.
+#[derive(Debug)]
+pub(super) struct KernelInstance {
+    pub(super) namespace: Arc<Namespace>,
+    pub(super) environment: Environment,
+    /// What redirects go through.
+    pub(super) targets: Targets,
+    /// A lock, so that what a packet sent is taken out before another packet runs.
+    pub(super) rings: Mutex<Vec<Ring>>,
+    loader: Loader,
+    first: ProgramSet,
+    /// Of the queues behind the first, loaded when they are asked for.
+    others: Vec<OnceLock<ProgramSet>>,
+    loading: Mutex<()>,
+}
+
+impl KernelInstance {
+    /// An instance whose maps are filled.
+    pub(super) fn new(
+        loader: Loader,
+        namespace: Arc<Namespace>,
+        request: &LoadRequest<'_>,
+    ) -> Result<Self, BackendError> {
+        let first = loader.load_set(true)?;
+        let specs = &loader.module.maps;
+        let observed = first.redirects && first.environment.is_some();
+        let targets = if observed {
+            Targets::learn(specs, &loader.maps, |map| {
+                maps::dump(&loader.maps[map], &specs[map], 0)
+            })
+            .map_err(failed)?
+        } else {
+            Targets::default()
+        };
+        let rings = open_rings(&loader).map_err(failed)?;
+        Ok(Self {
+            namespace,
+            environment: request.environment,
+            targets,
+            rings: Mutex::new(rings),
+            loader,
+            first,
+            others: (1..request.queues).map(|_| OnceLock::new()).collect(),
+            loading: Mutex::new(()),
+        })
+    }
+
+    /// The programs of a queue.
+    fn set(&self, queue: QueueId) -> Result<&ProgramSet, BackendError> {
+        let Some(other) = queue.0.checked_sub(1) else {
+            return Ok(&self.first);
+        };
+        let cell = self
+            .others
+            .get(other as usize)
+            .ok_or_else(|| BackendError::Failed {
+                backend: NAME,
+                message: format!("there is no RX queue {}", queue.0),
+            })?;
+        if let Some(set) = cell.get() {
+            return Ok(set);
+        }
+        let _guard = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = cell.get() {
+            return Ok(set);
+        }
+        let set = self.loader.load_set(false)?;
+        Ok(cell.get_or_init(|| set))
+    }
+}
+
+fn open_rings(loader: &Loader) -> Result<Vec<Ring>, SyscallError> {
+    let specs = loader.module.maps.iter().zip(&loader.maps);
+    (0..)
+        .zip(specs)
+        .filter(|(_, (spec, _))| spec.map_type == MapType::Ringbuf)
+        .map(|(index, (spec, fd))| Ring::open(index, fd, spec.max_entries as usize))
+        .collect()
+}
+
+impl Instance for KernelInstance {
+    fn worker(&self, queue: QueueId) -> Result<Box<dyn Worker + '_>, BackendError> {
+        let set = self.set(queue)?;
+        Ok(Box::new(KernelWorker::new(self, set, queue)))
+    }
+
+    fn maps(&self) -> Result<Vec<MapContents>, BackendError> {
+        let queues = self.others.len() as u32 + 1;
+        let specs = self.loader.module.maps.iter();
+        specs
+            .zip(&self.loader.maps)
+            .map(|(spec, map)| {
+                let contents = maps::dump(map, spec, queues).map_err(failed)?;
+                Ok(if spec.map_type == MapType::ProgArray {
+                    program_indexes(&self.first, contents)
+                } else {
+                    contents
+                })
+            })
+            .collect()
+    }
+}

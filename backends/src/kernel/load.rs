@@ -1,0 +1,558 @@
+//! Loading a module: maps, type information, and programs, each of them plain first for the
+//! verifier's verdict and then rewritten.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use iom_core::abi::{BackendError, LoadRequest, Refusal};
+use iom_core::isa::{Imm64, Insn, encode};
+use iom_core::map::{MapContents, MapEntry, MapType, MapValue};
+use iom_core::module::{Module, Program, ProgramType, XdpAttach};
+
+use super::environment_map::EnvironmentMap;
+use super::instance::KernelInstance;
+use super::maps::{self, MapsError};
+use super::namespace::Namespace;
+use super::rewrite::{self, Rewritten};
+use super::syscall::{
+    FuncInfo, LineRecord, MapFd, ProgLoad, ProgLoadError, SyscallError, btf_load, object_id,
+    prog_load,
+};
+use super::{KernelConfig, MAP_TYPES, NAME};
+
+/// `BPF_PROG_TYPE_XDP`.
+const PROG_TYPE_XDP: u32 = 6;
+/// `BPF_XDP`.
+const ATTACH_XDP: u32 = 37;
+/// `BPF_F_XDP_HAS_FRAGS`.
+const XDP_HAS_FRAGS: u32 = 1 << 5;
+
+/// One set of loaded programs: an environment map, and prog arrays of its own, so that a tail call
+/// stays with that map. Each queue has a set, because queues may run at the same time.
+#[derive(Debug)]
+pub(super) struct ProgramSet {
+    /// What the programs read and leave; none if they are not rewritten.
+    pub(super) environment: Option<EnvironmentMap>,
+    /// The entry program.
+    pub(super) entry: OwnedFd,
+    /// Whether a program calls `redirect` or `redirect_map`.
+    pub(super) redirects: bool,
+    /// Kernel ids of the loaded programs with their index in the module.
+    pub(super) ids: Vec<(u32, u32)>,
+    /// Keeps the prog arrays and what they name: a prog array without a descriptor is emptied.
+    _tail_calls: (Vec<(usize, MapFd)>, Vec<OwnedFd>),
+}
+
+/// All that loading a set of programs needs, kept for the queues that come later.
+#[derive(Debug)]
+pub(super) struct Loader {
+    pub(super) module: Arc<Module>,
+    pub(super) maps: Vec<MapFd>,
+    config: KernelConfig,
+    entry: usize,
+    cpus: u32,
+    btf: Option<OwnedFd>,
+    license: CString,
+    prog_arrays: Vec<ProgArray>,
+}
+
+/// What a prog array holds.
+#[derive(Debug)]
+struct ProgArray {
+    /// Index of the map in the module.
+    map: usize,
+    /// Key and index of the program in the module.
+    slots: Vec<(Vec<u8>, usize)>,
+}
+
+/// Loads a module's entry program with all it may call.
+pub(super) fn load(
+    config: KernelConfig,
+    request: &LoadRequest<'_>,
+) -> Result<KernelInstance, BackendError> {
+    check_request(request)?;
+    let namespace = Namespace::with(request.ports, request.queues).map_err(failed)?;
+    let btf = request
+        .module
+        .btf
+        .as_deref()
+        .and_then(|btf| btf_load(btf).ok());
+    let cpus = maps::possible_cpus();
+    let maps = {
+        let _inside = namespace.enter().map_err(failed)?;
+        create_maps(request, btf.as_ref(), cpus)?
+    };
+    let loader = Loader {
+        module: Arc::clone(request.module),
+        maps,
+        config,
+        entry: request.entry,
+        cpus,
+        btf,
+        license: license(request.module),
+        prog_arrays: prog_arrays(request)?,
+    };
+    KernelInstance::new(loader, namespace, request)
+}
+
+fn check_request(request: &LoadRequest<'_>) -> Result<(), BackendError> {
+    let cpus = maps::possible_cpus();
+    if request.queues > cpus {
+        return Err(BackendError::Missing {
+            backend: NAME,
+            reason: format!(
+                "{} RX queues need as many CPUs, and this machine has {cpus}",
+                request.queues
+            ),
+        });
+    }
+    let entry = request.module.programs.get(request.entry);
+    let problem = match entry {
+        None => Some(format!("the module has no program {}", request.entry)),
+        Some(program) => unsupported_program(program).or_else(|| unsupported_map(request.module)),
+    };
+    match problem {
+        Some(message) => Err(refused(request.entry, message)),
+        None => Ok(()),
+    }
+}
+
+fn unsupported_program(program: &Program) -> Option<String> {
+    let name = &program.name;
+    if program.program_type != ProgramType::Xdp {
+        return Some(format!("{name} is no XDP program"));
+    }
+    (program.attach != XdpAttach::Device).then(|| {
+        format!("{name} is a devmap or cpumap program, which the kernel does not test-run")
+    })
+}
+
+fn unsupported_map(module: &Module) -> Option<String> {
+    let map = module
+        .maps
+        .iter()
+        .find(|map| !MAP_TYPES.contains(&map.map_type))?;
+    Some(format!(
+        "map {}: type {} is not supported",
+        map.name,
+        map.map_type.name()
+    ))
+}
+
+fn create_maps(
+    request: &LoadRequest<'_>,
+    btf: Option<&OwnedFd>,
+    cpus: u32,
+) -> Result<Vec<MapFd>, BackendError> {
+    let create = |(spec, map): (_, &Arc<iom_core::map::Map>)| {
+        let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus).map_err(failed)?;
+        if spec.map_type != MapType::ProgArray {
+            maps::import(&fd, spec, &map.contents()).map_err(failed)?;
+        }
+        Ok(fd)
+    };
+    request
+        .module
+        .maps
+        .iter()
+        .zip(request.maps.iter())
+        .map(create)
+        .collect()
+}
+
+/// Which programs the prog arrays hold.
+fn prog_arrays(request: &LoadRequest<'_>) -> Result<Vec<ProgArray>, BackendError> {
+    let programs = request.module.programs.len();
+    let slot = |entry: MapEntry| match &entry.value {
+        MapValue::Plain(value) => {
+            let word = value.first_chunk().map(|word| u32::from_le_bytes(*word));
+            let program = word.filter(|index| (*index as usize) < programs)?;
+            Some((entry.key, program as usize))
+        }
+        MapValue::PerQueue(_) => None,
+    };
+    let mut arrays = Vec::new();
+    for (index, map) in request.maps.iter().enumerate() {
+        if map.spec().map_type != MapType::ProgArray {
+            continue;
+        }
+        let entries = map.contents().entries;
+        let count = entries.len();
+        let slots: Vec<_> = entries.into_iter().filter_map(slot).collect();
+        if slots.len() != count {
+            let message = format!(
+                "prog array {} names a program that the module does not have",
+                map.spec().name
+            );
+            return Err(refused(request.entry, message));
+        }
+        arrays.push(ProgArray { map: index, slots });
+    }
+    Ok(arrays)
+}
+
+fn license(module: &Module) -> CString {
+    let license = module.license.as_deref().unwrap_or_default();
+    let text = license.split('\0').next().unwrap_or_default();
+    CString::new(text).unwrap_or_default()
+}
+
+impl Loader {
+    /// Loads one set of programs. The first set's prog arrays are those in `maps`.
+    pub(super) fn load_set(&self, first: bool) -> Result<ProgramSet, BackendError> {
+        let prog_arrays = if first {
+            Vec::new()
+        } else {
+            self.create_prog_arrays()?
+        };
+        let environment = self
+            .config
+            .rewrite
+            .then(EnvironmentMap::create)
+            .transpose()
+            .map_err(failed)?;
+        let numbers = self.numbers(&prog_arrays, environment.as_ref());
+        let mut wanted: BTreeSet<usize> = self
+            .prog_arrays
+            .iter()
+            .flat_map(|array| array.slots.iter().map(|(_, program)| *program))
+            .collect();
+        wanted.insert(self.entry);
+        let mut programs = Vec::new();
+        for index in wanted {
+            programs.push((index, self.load_program(index, &numbers)?));
+        }
+        self.fill_prog_arrays(&prog_arrays, &programs)?;
+        self.finish_set(environment, prog_arrays, programs)
+    }
+
+    fn finish_set(
+        &self,
+        environment: Option<EnvironmentMap>,
+        prog_arrays: Vec<(usize, MapFd)>,
+        mut programs: Vec<(usize, OwnedFd)>,
+    ) -> Result<ProgramSet, BackendError> {
+        let mut ids = Vec::new();
+        for (index, fd) in &programs {
+            let id = object_id(fd).map_err(|source| {
+                failed(SyscallError {
+                    action: "get the id of a program".to_owned(),
+                    source,
+                })
+            })?;
+            ids.push((id, *index as u32));
+        }
+        let redirects = programs
+            .iter()
+            .any(|(index, _)| rewrite::redirects(&self.module.programs[*index].insns));
+        let entry = programs
+            .iter()
+            .position(|(index, _)| *index == self.entry)
+            .expect("the entry program is among those wanted");
+        Ok(ProgramSet {
+            environment,
+            entry: programs.swap_remove(entry).1,
+            redirects,
+            ids,
+            _tail_calls: (
+                prog_arrays,
+                programs.into_iter().map(|(_, fd)| fd).collect(),
+            ),
+        })
+    }
+
+    fn create_prog_arrays(&self) -> Result<Vec<(usize, MapFd)>, BackendError> {
+        let create = |array: &ProgArray| {
+            let fd = maps::create(&self.module.maps[array.map], None, self.cpus)?;
+            Ok((array.map, fd))
+        };
+        let arrays: Result<_, SyscallError> = self.prog_arrays.iter().map(create).collect();
+        arrays.map_err(failed)
+    }
+
+    /// The descriptor of each map of the module and, behind them, of the environment map.
+    fn numbers(
+        &self,
+        prog_arrays: &[(usize, MapFd)],
+        environment: Option<&EnvironmentMap>,
+    ) -> Vec<u32> {
+        let mut numbers: Vec<u32> = self.maps.iter().map(MapFd::number).collect();
+        for (index, array) in prog_arrays {
+            numbers[*index] = array.number();
+        }
+        numbers.extend(environment.map(EnvironmentMap::number));
+        numbers
+    }
+
+    fn fill_prog_arrays(
+        &self,
+        prog_arrays: &[(usize, MapFd)],
+        programs: &[(usize, OwnedFd)],
+    ) -> Result<(), BackendError> {
+        for ProgArray { map, slots } in &self.prog_arrays {
+            let own = prog_arrays.iter().find(|(index, _)| index == map);
+            let array = own.map_or(&self.maps[*map], |(_, array)| array);
+            for (key, program) in slots {
+                let loaded = programs.iter().find(|(index, _)| index == program);
+                let (_, fd) = loaded.expect("every program of a prog array is loaded");
+                let number = fd.as_raw_fd() as u32;
+                array.update(key, &number.to_le_bytes()).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads a program as it is, then rewritten if that makes a difference.
+    fn load_program(&self, index: usize, numbers: &[u32]) -> Result<OwnedFd, BackendError> {
+        let program = &self.module.programs[index];
+        if let Some(message) = unsupported_program(program) {
+            return Err(refused(index, message));
+        }
+        let plain = Rewritten::plain(&program.insns);
+        let fd = self
+            .load_insns(program, &plain, numbers)
+            .map_err(|error| refusal(index, &plain, error))?;
+        if !self.config.rewrite {
+            return Ok(fd);
+        }
+        let rewritten = rewrite::rewrite(&program.insns, self.maps.len() as u32);
+        if !rewritten.changed {
+            return Ok(fd);
+        }
+        self.load_insns(program, &rewritten, numbers)
+            .map_err(|error| rewrite_failure(program, &rewritten, &error))
+    }
+
+    fn load_insns(
+        &self,
+        program: &Program,
+        rewritten: &Rewritten,
+        numbers: &[u32],
+    ) -> Result<OwnedFd, ProgLoadError> {
+        let insns = with_descriptors(&rewritten.insns, numbers).map_err(|map| ProgLoadError {
+            source: std::io::Error::from_raw_os_error(libc::EBADF),
+            log: format!("map {map} is not among the module's maps"),
+        })?;
+        let functions = functions(program, rewritten);
+        let lines = lines(program, rewritten);
+        let btf = self.btf.as_ref().filter(|_| !functions.is_empty());
+        prog_load(&ProgLoad {
+            name: &program.name,
+            prog_type: PROG_TYPE_XDP,
+            attach_type: ATTACH_XDP,
+            flags: if program.fragments { XDP_HAS_FRAGS } else { 0 },
+            insns: &encode(&insns),
+            license: &self.license,
+            btf: btf.map(AsFd::as_fd),
+            functions: &functions,
+            lines: &lines,
+        })
+    }
+}
+
+/// Puts the maps' descriptors in; the error is a map that there is none of.
+fn with_descriptors(insns: &[Insn], numbers: &[u32]) -> Result<Vec<Insn>, u32> {
+    let number = |map: u32| numbers.get(map as usize).copied().ok_or(map);
+    let resolve = |insn: &Insn| {
+        Ok(match *insn {
+            Insn::LoadImm64 {
+                dst,
+                value: Imm64::Map(map),
+            } => Insn::LoadImm64 {
+                dst,
+                value: Imm64::Map(number(map)?),
+            },
+            Insn::LoadImm64 {
+                dst,
+                value: Imm64::MapValue { map, offset },
+            } => Insn::LoadImm64 {
+                dst,
+                value: Imm64::MapValue {
+                    map: number(map)?,
+                    offset,
+                },
+            },
+            other => other,
+        })
+    };
+    insns.iter().map(resolve).collect()
+}
+
+/// Function info, if the object has it for every function: the kernel takes all or none.
+fn functions(program: &Program, rewritten: &Rewritten) -> Vec<FuncInfo> {
+    let record = |function: &iom_core::module::Function| {
+        Some(FuncInfo {
+            insn_off: *rewritten.starts.get(function.start as usize)?,
+            type_id: function.btf_id?,
+        })
+    };
+    let records: Option<Vec<_>> = program.functions.iter().map(record).collect();
+    records.unwrap_or_default()
+}
+
+/// Line info, if every function starts with a line, as the kernel demands.
+fn lines(program: &Program, rewritten: &Rewritten) -> Vec<LineRecord> {
+    let starts: BTreeSet<u32> = program.lines.iter().map(|line| line.insn).collect();
+    let complete = program
+        .functions
+        .iter()
+        .all(|function| starts.contains(&function.start));
+    if !complete || starts.len() != program.lines.len() {
+        return Vec::new();
+    }
+    let record = |line: &iom_core::module::LineInfo| {
+        let (file_name_off, line_off) = line.btf_offsets;
+        Some(LineRecord {
+            insn_off: *rewritten.starts.get(line.insn as usize)?,
+            file_name_off,
+            line_off,
+            line_col: line.line << 10 | line.column & 0x3ff,
+        })
+    };
+    program.lines.iter().filter_map(record).collect()
+}
+
+/// A program that the kernel's verifier refused, plain.
+fn refusal(index: usize, plain: &Rewritten, error: ProgLoadError) -> BackendError {
+    let verdict = read_log(&error.log);
+    BackendError::Refused {
+        backend: NAME,
+        reasons: vec![Refusal {
+            program: index,
+            insn: verdict.insn.map(|slot| plain.original(slot)),
+            message: verdict
+                .message
+                .unwrap_or_else(|| format!("the kernel does not load it: {}", error.source)),
+            fix: None,
+        }],
+        log: error.log,
+    }
+}
+
+/// A program that the verifier accepted plain but not rewritten.
+fn rewrite_failure(
+    program: &Program,
+    rewritten: &Rewritten,
+    error: &ProgLoadError,
+) -> BackendError {
+    let verdict = read_log(&error.log);
+    let place = verdict.insn.map_or_else(String::new, |slot| {
+        format!(" at instruction {}", rewritten.original(slot))
+    });
+    let reason = verdict.message.unwrap_or_else(|| error.source.to_string());
+    BackendError::Failed {
+        backend: NAME,
+        message: format!(
+            "the verifier accepts {} but not its deterministic rewrite{place}: {reason}; run it without the rewrite",
+            program.name
+        ),
+    }
+}
+
+/// What a verifier's log says in the end.
+struct Verdict {
+    /// Slot of the instruction that it stopped at.
+    insn: Option<usize>,
+    /// The lines after it.
+    message: Option<String>,
+}
+
+/// Reads the end of a log: the last line `N: (opcode) …` and the lines behind it that explain.
+fn read_log(log: &str) -> Verdict {
+    let mut insn = None;
+    let mut message: Vec<&str> = Vec::new();
+    for line in log.lines() {
+        if let Some(slot) = instruction_line(line) {
+            insn = Some(slot);
+            message.clear();
+        } else if explains(line) {
+            message.push(line.trim());
+        }
+    }
+    Verdict {
+        insn: insn.or_else(|| message.iter().find_map(|line| mentioned_insn(line))),
+        message: (!message.is_empty()).then(|| message.join("; ")),
+    }
+}
+
+/// The slot in `12: (bf) r1 = r2`.
+fn instruction_line(line: &str) -> Option<usize> {
+    let (slot, rest) = line.split_once(": (")?;
+    let opcode = rest.get(..2)?;
+    u8::from_str_radix(opcode, 16).ok()?;
+    slot.parse().ok()
+}
+
+/// The slot in "unreachable insn 3" and "jump out of range from insn 2 to 9".
+fn mentioned_insn(line: &str) -> Option<usize> {
+    let (_, rest) = line.split_once("insn ")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Whether a line is an error rather than the verifier's state, a source line or its statistics.
+fn explains(line: &str) -> bool {
+    let is_state = line
+        .split_once(':')
+        .is_some_and(|(slot, _)| slot.parse::<usize>().is_ok());
+    let is_noise = [
+        ";",
+        "from ",
+        "processed ",
+        "mark_precise",
+        "verification time",
+        "stack depth",
+        "func#",
+        "caller:",
+        "callee:",
+        "BPF ",
+        "The sequence of",
+    ]
+    .iter()
+    .any(|start| line.starts_with(start));
+    !line.trim().is_empty() && !is_state && !is_noise
+}
+
+pub(super) fn refused(program: usize, message: String) -> BackendError {
+    BackendError::Refused {
+        backend: NAME,
+        reasons: vec![Refusal {
+            program,
+            insn: None,
+            message,
+            fix: None,
+        }],
+        log: String::new(),
+    }
+}
+
+/// The backend itself failed.
+pub(super) fn failed(error: impl Into<MapsError>) -> BackendError {
+    BackendError::Failed {
+        backend: NAME,
+        message: error.into().to_string(),
+    }
+}
+
+/// What a program set's prog arrays hold, for dumps.
+pub(super) fn program_indexes(set: &ProgramSet, contents: MapContents) -> MapContents {
+    let index_of = |value: MapValue| match &value {
+        MapValue::Plain(bytes) => bytes
+            .first_chunk()
+            .map(|word| u32::from_le_bytes(*word))
+            .and_then(|id| set.ids.iter().find(|(known, _)| *known == id))
+            .map_or(value, |(_, index)| {
+                MapValue::Plain(index.to_le_bytes().to_vec())
+            }),
+        MapValue::PerQueue(_) => value,
+    };
+    let entries = contents.entries.into_iter().map(|entry| MapEntry {
+        key: entry.key,
+        value: index_of(entry.value),
+    });
+    MapContents {
+        entries: entries.collect(),
+    }
+}

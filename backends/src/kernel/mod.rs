@@ -1,0 +1,134 @@
+//! The kernel backend: the running Linux kernel's verifier and JIT, one `BPF_PROG_TEST_RUN` for
+//! each packet, in a network namespace of our own.
+//!
+//! Programs are loaded twice: as they are, for the verifier's verdict, and rewritten, so that a
+//! run is a pure function of module, maps, packets and seed (`rewrite.rs`).
+
+#[cfg(target_os = "linux")]
+mod capability;
+#[cfg(target_os = "linux")]
+mod environment_map;
+#[cfg(target_os = "linux")]
+mod instance;
+#[cfg(target_os = "linux")]
+mod load;
+#[cfg(target_os = "linux")]
+mod maps;
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
+mod namespace;
+#[cfg(target_os = "linux")]
+mod netlink;
+#[cfg(target_os = "linux")]
+mod observe;
+#[cfg(target_os = "linux")]
+mod rewrite;
+#[cfg(target_os = "linux")]
+mod ring;
+#[cfg(target_os = "linux")]
+mod syscall;
+#[cfg(target_os = "linux")]
+mod test_run;
+
+use iom_core::abi::{Backend, BackendError, Capabilities, Instance, LoadRequest};
+use iom_core::map::MapType;
+use iom_core::module::ProgramType;
+
+/// Name on the command line and in errors.
+const NAME: &str = "kernel";
+
+/// How programs are prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelConfig {
+    /// Rewrite programs for deterministic replay. Without it time, random numbers and redirect
+    /// targets are the plain kernel's: the first two differ from run to run, the last are unknown.
+    pub rewrite: bool,
+}
+
+impl Default for KernelConfig {
+    fn default() -> Self {
+        Self { rewrite: true }
+    }
+}
+
+/// The running kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelBackend {
+    /// How programs are prepared.
+    pub config: KernelConfig,
+}
+
+impl KernelBackend {
+    /// Whether the kernel can be used here, else why not: [`BackendError::Missing`] with one line.
+    pub fn probe() -> Result<(), BackendError> {
+        #[cfg(target_os = "linux")]
+        let missing = capability::missing();
+        #[cfg(not(target_os = "linux"))]
+        let missing = Some("it needs Linux".to_owned());
+        missing.map_or(Ok(()), |reason| {
+            Err(BackendError::Missing {
+                backend: NAME,
+                reason,
+            })
+        })
+    }
+}
+
+impl Backend for KernelBackend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// What the harness supports and replays the same in every run. Programs that call other
+    /// helpers are left to the verifier: it takes all that the kernel has, but what those return
+    /// may depend on the machine.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            program_types: vec![ProgramType::Xdp],
+            map_types: MAP_TYPES.to_vec(),
+            helpers: iom_core::helper::implemented()
+                .map(|helper| helper.number)
+                .collect(),
+            frame_bytes: FRAME_BYTES,
+            notes: NOTES.map(str::to_owned).to_vec(),
+        }
+    }
+
+    fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Instance>, BackendError> {
+        Self::probe()?;
+        #[cfg(target_os = "linux")]
+        return Ok(Box::new(load::load(self.config, request)?));
+        #[cfg(not(target_os = "linux"))]
+        unreachable!("probe refuses other systems, not {request:?}");
+    }
+}
+
+/// Shortest and longest packet that the kernel's test-run takes.
+const FRAME_BYTES: (usize, usize) = (14, 73_152);
+
+/// Map types that the harness creates, fills and dumps.
+const MAP_TYPES: [MapType; 12] = [
+    MapType::Hash,
+    MapType::Array,
+    MapType::ProgArray,
+    MapType::PercpuHash,
+    MapType::PercpuArray,
+    MapType::LruHash,
+    MapType::LruPercpuHash,
+    MapType::LpmTrie,
+    MapType::Devmap,
+    MapType::Cpumap,
+    MapType::DevmapHash,
+    MapType::Ringbuf,
+];
+
+/// What stays different from a live device, a sentence each.
+const NOTES: [&str; 6] = [
+    "frames under 14 and above 73,152 bytes are refused by the kernel's test-run",
+    "a queue runs on the CPU with its number, so there are at most as many queues as CPUs",
+    "time stands still within a packet",
+    "devmap and cpumap keep only entries whose port or CPU exists",
+    "devmap and cpumap programs do not run",
+    "lines of trace_printk go to the kernel's trace buffer and are not captured",
+];

@@ -1,0 +1,154 @@
+//! A network namespace of our own, with one multi-queue veth for each simulated port, because
+//! test-run takes only interfaces and queues that exist; and entering it with a pinned thread.
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use iom_core::abi::PortId;
+
+use super::netlink::{Netlink, VethEnd};
+use super::syscall::SyscallError;
+
+/// Index of the other end of port 0's veth: out of the way of the ports.
+const PEER_IFINDEX: u32 = 1 << 20;
+
+/// A namespace; it goes away with the last descriptor and the last thread in it.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    handle: File,
+}
+
+/// Namespaces of this process by (ports, queues): making one costs milliseconds.
+static NAMESPACES: Mutex<BTreeMap<(u32, u32), Arc<Namespace>>> = Mutex::new(BTreeMap::new());
+
+impl Namespace {
+    /// The namespace with this many ports, of this many queues each.
+    pub(super) fn with(ports: u32, queues: u32) -> Result<Arc<Self>, SyscallError> {
+        let mut cache = NAMESPACES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(namespace) = cache.get(&(ports, queues)) {
+            return Ok(Arc::clone(namespace));
+        }
+        let namespace = Arc::new(Self::create(ports, queues)?);
+        cache.insert((ports, queues), Arc::clone(&namespace));
+        Ok(namespace)
+    }
+
+    /// Makes a namespace on a thread that ends with it, so that no other thread ever leaves its
+    /// own.
+    fn create(ports: u32, queues: u32) -> Result<Self, SyscallError> {
+        let build = move || {
+            // SAFETY: no pointers are involved; only this thread changes its namespace.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                return Err(SyscallError::last("make a network namespace"));
+            }
+            let netlink = Netlink::open()?;
+            netlink.set_up(1)?;
+            for port in 0..ports {
+                add_port(&netlink, port, queues)?;
+            }
+            Ok(Self {
+                handle: current_namespace()?,
+            })
+        };
+        std::thread::spawn(build)
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Moves the calling thread into the namespace until the guard is dropped.
+    pub(super) fn enter(&self) -> Result<Entered, SyscallError> {
+        let previous = current_namespace()?;
+        set_namespace(&self.handle)?;
+        Ok(Entered { previous })
+    }
+}
+
+fn add_port(netlink: &Netlink, port: u32, queues: u32) -> Result<(), SyscallError> {
+    let end = |ifindex, side: &str, last| VethEnd {
+        ifindex,
+        name: format!("{side}{port}"),
+        // Locally administered: 02:00:00:<side>:<port>.
+        mac: [2, 0, 0, last, (port >> 8) as u8, port as u8],
+        queues,
+    };
+    netlink.add_veth(
+        &end(PortId(port).ifindex(), "port", 0),
+        &end(PEER_IFINDEX + port, "peer", 1),
+    )
+}
+
+fn current_namespace() -> Result<File, SyscallError> {
+    File::open("/proc/thread-self/ns/net").map_err(|source| SyscallError {
+        action: "open this thread's network namespace".to_owned(),
+        source,
+    })
+}
+
+fn set_namespace(namespace: &File) -> Result<(), SyscallError> {
+    // SAFETY: no pointers are involved; only the calling thread changes its namespace.
+    if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+        return Err(SyscallError::last("enter a network namespace"));
+    }
+    Ok(())
+}
+
+/// A thread that is inside a [`Namespace`]; dropping returns it to its own.
+#[derive(Debug)]
+pub(super) struct Entered {
+    previous: File,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // The thread came from there, so it may return; if not, it must not go on as if it had.
+        set_namespace(&self.previous).expect("the thread returns to its own network namespace");
+    }
+}
+
+/// A thread that stays on one CPU; dropping gives back the CPUs it had before.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    previous: libc::cpu_set_t,
+}
+
+impl Pinned {
+    /// Pins the calling thread.
+    pub(super) fn to(cpu: u32) -> Result<Self, SyscallError> {
+        let mut previous = no_cpus();
+        // SAFETY: 0 is the calling thread; the set is alive and as long as stated.
+        if unsafe { libc::sched_getaffinity(0, size_of_val(&previous), &raw mut previous) } != 0 {
+            return Err(SyscallError::last("read this thread's CPUs"));
+        }
+        let mut wanted = no_cpus();
+        // SAFETY: the set is alive; CPU_SET checks the number against its size.
+        unsafe { libc::CPU_SET(cpu as usize, &mut wanted) };
+        set_cpus(&wanted).map_err(|error| SyscallError {
+            action: format!("pin the thread of RX queue {cpu} to CPU {cpu}"),
+            source: error.source,
+        })?;
+        Ok(Self { previous })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // A CPU may have gone offline meanwhile; the thread then stays where it is.
+        let _ = set_cpus(&self.previous);
+    }
+}
+
+fn no_cpus() -> libc::cpu_set_t {
+    // SAFETY: a CPU set is an array of integers, for which all zero is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+fn set_cpus(cpus: &libc::cpu_set_t) -> Result<(), SyscallError> {
+    // SAFETY: 0 is the calling thread; the set is alive and as long as stated.
+    if unsafe { libc::sched_setaffinity(0, size_of_val(cpus), cpus) } != 0 {
+        return Err(SyscallError::last("set this thread's CPUs"));
+    }
+    Ok(())
+}

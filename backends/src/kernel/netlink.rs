@@ -1,0 +1,221 @@
+//! The little of rtnetlink that makes links: messages with nested attributes, one request and its
+//! acknowledgement at a time.
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::syscall::SyscallError;
+
+const RTM_NEWLINK: u16 = 16;
+const NLM_F_REQUEST: u16 = 0x01;
+const NLM_F_ACK: u16 = 0x04;
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
+const NLMSG_ERROR: u16 = 2;
+const IFF_UP: u32 = 1;
+const HEADER_LEN: usize = 16;
+
+/// Attributes of links (`linux/if_link.h`).
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+
+/// One end of a veth pair.
+#[derive(Clone, Debug)]
+pub(super) struct VethEnd {
+    /// Interface index to take.
+    pub(super) ifindex: u32,
+    /// Interface name.
+    pub(super) name: String,
+    /// MAC address.
+    pub(super) mac: [u8; 6],
+    /// Queues in each direction.
+    pub(super) queues: u32,
+}
+
+/// A socket to the kernel's rtnetlink, in the namespace of the thread that opens it.
+pub(super) struct Netlink {
+    socket: OwnedFd,
+}
+
+impl Netlink {
+    /// Opens the socket.
+    pub(super) fn open() -> Result<Self, SyscallError> {
+        // SAFETY: no pointers are involved.
+        let fd = unsafe {
+            libc::socket(
+                libc::AF_NETLINK,
+                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+                libc::NETLINK_ROUTE,
+            )
+        };
+        if fd < 0 {
+            return Err(SyscallError::last("open a netlink socket"));
+        }
+        // SAFETY: the descriptor is new and nobody else has it.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { socket })
+    }
+
+    /// Makes a veth pair and sets both ends up, which works only once both exist.
+    pub(super) fn add_veth(&self, end: &VethEnd, peer: &VethEnd) -> Result<(), SyscallError> {
+        self.request(&veth_message(end, peer), &format!("make link {}", end.name))?;
+        self.set_up(end.ifindex)?;
+        self.set_up(peer.ifindex)
+    }
+
+    /// Sets the link with this index up.
+    pub(super) fn set_up(&self, ifindex: u32) -> Result<(), SyscallError> {
+        let mut message = Message::new(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK);
+        message.link_header(ifindex, IFF_UP);
+        self.request(&message.finish(), &format!("set link {ifindex} up"))
+    }
+
+    /// Sends one request and waits for its acknowledgement.
+    fn request(&self, message: &[u8], action: &str) -> Result<(), SyscallError> {
+        // SAFETY: the buffer is alive and as long as stated.
+        let sent = unsafe {
+            libc::send(
+                self.socket.as_raw_fd(),
+                message.as_ptr().cast(),
+                message.len(),
+                0,
+            )
+        };
+        if sent < 0 {
+            return Err(SyscallError::last(action));
+        }
+        let mut answer = [0u8; 4096];
+        // SAFETY: the buffer is alive, writable and as long as stated.
+        let len = unsafe {
+            libc::recv(
+                self.socket.as_raw_fd(),
+                answer.as_mut_ptr().cast(),
+                answer.len(),
+                0,
+            )
+        };
+        if len < 0 {
+            return Err(SyscallError::last(action));
+        }
+        let source = match acknowledgement(&answer[..len as usize]) {
+            Some(0) => return Ok(()),
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(io::ErrorKind::InvalidData, "not an acknowledgement"),
+        };
+        Err(SyscallError {
+            action: action.to_owned(),
+            source,
+        })
+    }
+}
+
+/// The error number in an `NLMSG_ERROR` answer, 0 for success.
+fn acknowledgement(answer: &[u8]) -> Option<i32> {
+    let message_type = u16::from_le_bytes(*answer.get(4..)?.first_chunk()?);
+    let error = i32::from_le_bytes(*answer.get(HEADER_LEN..)?.first_chunk()?);
+    (message_type == NLMSG_ERROR).then(|| error.wrapping_neg())
+}
+
+fn veth_message(end: &VethEnd, peer: &VethEnd) -> Vec<u8> {
+    let mut message = Message::new(
+        RTM_NEWLINK,
+        NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+    );
+    message.link(end);
+    message.nested(IFLA_LINKINFO, |message| {
+        message.attribute(IFLA_INFO_KIND, b"veth");
+        message.nested(IFLA_INFO_DATA, |message| {
+            message.nested(VETH_INFO_PEER, |message| message.link(peer));
+        });
+    });
+    message.finish()
+}
+
+/// A message being built; integers are in the machine's order, which is little-endian here as in
+/// the programs.
+struct Message {
+    bytes: Vec<u8>,
+}
+
+impl Message {
+    /// A message of a type, its length still missing.
+    fn new(message_type: u16, flags: u16) -> Self {
+        let mut bytes = vec![0; HEADER_LEN];
+        bytes[4..6].copy_from_slice(&message_type.to_le_bytes());
+        bytes[6..8].copy_from_slice(&flags.to_le_bytes());
+        Self { bytes }
+    }
+
+    /// `struct ifinfomsg` of a link that gets these flags.
+    fn link_header(&mut self, ifindex: u32, flags: u32) {
+        self.bytes.extend([0; 4]);
+        self.bytes.extend(ifindex.to_le_bytes());
+        self.bytes.extend(flags.to_le_bytes());
+        self.bytes.extend(flags.to_le_bytes());
+    }
+
+    /// A link's header and attributes.
+    fn link(&mut self, end: &VethEnd) {
+        self.link_header(end.ifindex, 0);
+        self.attribute(IFLA_IFNAME, &[end.name.as_bytes(), b"\0"].concat());
+        self.attribute(IFLA_ADDRESS, &end.mac);
+        self.attribute(IFLA_NUM_RX_QUEUES, &end.queues.to_le_bytes());
+        self.attribute(IFLA_NUM_TX_QUEUES, &end.queues.to_le_bytes());
+    }
+
+    fn attribute(&mut self, attribute_type: u16, payload: &[u8]) {
+        self.nested(attribute_type, |message| message.bytes.extend(payload));
+    }
+
+    /// An attribute whose payload `fill` appends, padded to 4 bytes.
+    fn nested(&mut self, attribute_type: u16, fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.bytes.extend([0; 2]);
+        self.bytes.extend(attribute_type.to_le_bytes());
+        fill(self);
+        let len = (self.bytes.len() - start) as u16;
+        self.bytes[start..start + 2].copy_from_slice(&len.to_le_bytes());
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let len = self.bytes.len() as u32;
+        self.bytes[..4].copy_from_slice(&len.to_le_bytes());
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_padded_and_lengths_are_not() {
+        let mut message = Message::new(RTM_NEWLINK, NLM_F_REQUEST);
+        message.attribute(IFLA_IFNAME, b"p0\0");
+        let bytes = message.finish();
+        assert_eq!(bytes[HEADER_LEN..], [7, 0, 3, 0, b'p', b'0', 0, 0]);
+        assert_eq!(bytes[..4], 24u32.to_le_bytes());
+    }
+
+    #[test]
+    fn acknowledgements_carry_the_error() {
+        let answer = |message_type: u16, error: i32| {
+            let mut bytes = [0; 20];
+            bytes[4..6].copy_from_slice(&message_type.to_le_bytes());
+            bytes[16..].copy_from_slice(&error.to_le_bytes());
+            acknowledgement(&bytes)
+        };
+        assert_eq!(answer(NLMSG_ERROR, 0), Some(0));
+        assert_eq!(answer(NLMSG_ERROR, -17), Some(17));
+        assert_eq!(answer(3, 0), None);
+        assert_eq!(acknowledgement(&[]), None);
+    }
+}

@@ -1,0 +1,358 @@
+//! The deterministic rewrite: calls that read the outside world become reads of the environment
+//! map, calls whose effect test-run hides leave their arguments and result there.
+//!
+//! What a call may change is all that a replacement changes: `r1` to `r5` are dead after a call,
+//! and before it those that are no arguments. No stack is used.
+
+use std::collections::BTreeSet;
+
+use iom_core::abi::PacketRandom;
+use iom_core::isa::{AluOp, CallTarget, Imm64, Insn, Operand, Reg, Size, Width};
+
+use super::environment_map::{
+    CALLS, JIFFIES, KTIME, RANDOM, RECORD_COUNT, RECORD_FLAGS, RECORD_KEY, RECORD_MAP,
+    RECORD_RESULT, RECORD_SHIFT, RECORDS,
+};
+
+/// Helpers that give a time in ns: `ktime_get_ns`, `_boot_ns`, `_coarse_ns`, `_tai_ns`.
+const TIME_HELPERS: [u32; 4] = [5, 125, 160, 208];
+const JIFFIES64: u32 = 118;
+const GET_PRANDOM_U32: u32 = 7;
+const REDIRECT: u32 = 23;
+const REDIRECT_MAP: u32 = 51;
+
+/// A rewritten program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rewritten {
+    /// Instructions.
+    pub(super) insns: Vec<Insn>,
+    /// For each original slot, and the end, the new slot where its replacement starts.
+    pub(super) starts: Vec<u32>,
+    /// Whether anything was replaced.
+    pub(super) changed: bool,
+}
+
+impl Rewritten {
+    /// A program as it is.
+    pub(super) fn plain(insns: &[Insn]) -> Self {
+        Self {
+            insns: insns.to_vec(),
+            starts: (0..=insns.len() as u32).collect(),
+            changed: false,
+        }
+    }
+
+    /// The original slot that the instruction in a new slot stands for.
+    pub(super) fn original(&self, slot: usize) -> usize {
+        let after = self.starts.partition_point(|start| *start as usize <= slot);
+        after.saturating_sub(1)
+    }
+}
+
+/// Rewrites a program that the verifier accepted; `environment` is the environment map's index.
+pub(super) fn rewrite(insns: &[Insn], environment: u32) -> Rewritten {
+    let mut far = BTreeSet::new();
+    loop {
+        let starts = layout(insns, environment, &far);
+        let further = overflowing(insns, &starts, &far);
+        if further.is_empty() {
+            return emit(insns, environment, starts, &far);
+        }
+        // A branch that became longer may push others over the limit; each turn adds one at least.
+        far.extend(further);
+    }
+}
+
+/// New slot of each original slot and of the end, if the branches in `far` take three slots.
+fn layout(insns: &[Insn], environment: u32, far: &BTreeSet<usize>) -> Vec<u32> {
+    let mut starts = Vec::with_capacity(insns.len() + 1);
+    let mut next = 0;
+    for (slot, insn) in insns.iter().enumerate() {
+        starts.push(next);
+        next += if far.contains(&slot) {
+            3
+        } else {
+            replacement(insn, environment).map_or(1, |insns| insns.len() as u32)
+        };
+    }
+    starts.push(next);
+    starts
+}
+
+/// Distance from just behind the new place of `slot` to the new place of the slot `off` further.
+/// Targets outside the program, which no accepted program has, stay as they are.
+fn distance(starts: &[u32], slot: usize, off: i64) -> i64 {
+    let target = slot as i64 + 1 + off;
+    usize::try_from(target)
+        .ok()
+        .and_then(|target| starts.get(target))
+        .map_or(off, |start| i64::from(*start) - i64::from(starts[slot]) - 1)
+}
+
+/// Conditional branches whose new offset does not fit 16 bits.
+fn overflowing(insns: &[Insn], starts: &[u32], far: &BTreeSet<usize>) -> Vec<usize> {
+    let overflows = |(slot, insn): (usize, &Insn)| {
+        let (Insn::JumpIf { off, .. } | Insn::MayGoto { off }) = insn else {
+            return None;
+        };
+        let off = distance(starts, slot, i64::from(*off));
+        (i16::try_from(off).is_err() && !far.contains(&slot)).then_some(slot)
+    };
+    insns.iter().enumerate().filter_map(overflows).collect()
+}
+
+fn emit(insns: &[Insn], environment: u32, starts: Vec<u32>, far: &BTreeSet<usize>) -> Rewritten {
+    let mut output = Vec::with_capacity(starts.last().map_or(0, |end| *end as usize));
+    let mut changed = false;
+    for (slot, insn) in insns.iter().enumerate() {
+        if let Some(insns) = replacement(insn, environment) {
+            changed = true;
+            output.extend(insns);
+        } else if far.contains(&slot) {
+            output.extend(far_branch(*insn, &starts, slot));
+        } else {
+            output.push(moved(*insn, &starts, slot));
+        }
+    }
+    Rewritten {
+        insns: output,
+        starts,
+        changed,
+    }
+}
+
+/// The instruction at its new place.
+fn moved(insn: Insn, starts: &[u32], slot: usize) -> Insn {
+    let offset = |off| distance(starts, slot, off);
+    match insn {
+        Insn::JumpIf {
+            cond,
+            width,
+            dst,
+            src,
+            off,
+        } => Insn::JumpIf {
+            cond,
+            width,
+            dst,
+            src,
+            off: offset(off.into()) as i16,
+        },
+        Insn::MayGoto { off } => Insn::MayGoto {
+            off: offset(off.into()) as i16,
+        },
+        Insn::Jump { off, long } => {
+            let off = offset(off.into()) as i32;
+            Insn::Jump {
+                off,
+                long: long || i16::try_from(off).is_err(),
+            }
+        }
+        Insn::Call {
+            target: CallTarget::Local(off),
+        } => Insn::Call {
+            target: CallTarget::Local(offset(off.into()) as i32),
+        },
+        Insn::LoadImm64 {
+            dst,
+            value: Imm64::Function { offset: off },
+        } => Insn::LoadImm64 {
+            dst,
+            value: Imm64::Function {
+                offset: offset(off.into()) as i32,
+            },
+        },
+        other => other,
+    }
+}
+
+/// `if c goto +1; goto +1; gotol T` for a branch to a target beyond 16 bits.
+fn far_branch(insn: Insn, starts: &[u32], slot: usize) -> [Insn; 3] {
+    let (near, off) = match insn {
+        Insn::JumpIf {
+            cond,
+            width,
+            dst,
+            src,
+            off,
+        } => {
+            let near = Insn::JumpIf {
+                cond,
+                width,
+                dst,
+                src,
+                off: 1,
+            };
+            (near, off)
+        }
+        Insn::MayGoto { off } => (Insn::MayGoto { off: 1 }, off),
+        other => unreachable!("{other:?} is no conditional branch"),
+    };
+    let skip = Insn::Jump {
+        off: 1,
+        long: false,
+    };
+    // `distance` counts from behind the first of the three.
+    let off = distance(starts, slot, off.into()) as i32 - 2;
+    [near, skip, Insn::Jump { off, long: true }]
+}
+
+/// What an instruction is replaced by, if it is.
+fn replacement(insn: &Insn, environment: u32) -> Option<Vec<Insn>> {
+    let Insn::Call {
+        target: CallTarget::Helper(helper),
+    } = insn
+    else {
+        return None;
+    };
+    match *helper {
+        helper if TIME_HELPERS.contains(&helper) => Some(read(environment, KTIME)),
+        JIFFIES64 => Some(read(environment, JIFFIES)),
+        GET_PRANDOM_U32 => Some(random(environment)),
+        REDIRECT => {
+            let arguments = [
+                (RECORD_MAP, Operand::Imm(0)),
+                (RECORD_KEY, Operand::Reg(Reg::R1)),
+                (RECORD_FLAGS, Operand::Reg(Reg::R2)),
+            ];
+            Some(observed(environment, *insn, arguments))
+        }
+        REDIRECT_MAP => {
+            let arguments = [
+                (RECORD_MAP, Operand::Reg(Reg::R1)),
+                (RECORD_KEY, Operand::Reg(Reg::R2)),
+                (RECORD_FLAGS, Operand::Reg(Reg::R3)),
+            ];
+            Some(observed(environment, *insn, arguments))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a program makes redirect calls.
+pub(super) fn redirects(insns: &[Insn]) -> bool {
+    insns.iter().any(|insn| {
+        matches!(
+            insn,
+            Insn::Call {
+                target: CallTarget::Helper(REDIRECT | REDIRECT_MAP)
+            }
+        )
+    })
+}
+
+/// `r0` = the number at an offset of the environment map.
+fn read(environment: u32, off: i16) -> Vec<Insn> {
+    let mut insns = address(Reg::R0, environment).to_vec();
+    insns.push(load(Reg::R0, Reg::R0, off));
+    insns
+}
+
+/// `r0` = the next of [`PacketRandom`]. The 32-bit move at the end tells the verifier what it
+/// knows of the helper's result.
+fn random(environment: u32) -> Vec<Insn> {
+    let mut insns = address(Reg::R1, environment).to_vec();
+    insns.push(load(Reg::R0, Reg::R1, RANDOM));
+    insns.extend(number(Reg::R2, PacketRandom::INCREMENT));
+    insns.push(alu(AluOp::Add, Reg::R0, Operand::Reg(Reg::R2)));
+    insns.push(store(Reg::R1, RANDOM, Operand::Reg(Reg::R0)));
+    let fold = |shift| {
+        [
+            mov(Reg::R1, Reg::R0),
+            alu(AluOp::Rsh, Reg::R1, Operand::Imm(shift)),
+            alu(AluOp::Xor, Reg::R0, Operand::Reg(Reg::R1)),
+        ]
+    };
+    for (shift, multiplier) in [
+        (30, PacketRandom::MULTIPLIER_1),
+        (27, PacketRandom::MULTIPLIER_2),
+    ] {
+        insns.extend(fold(shift));
+        insns.extend(number(Reg::R1, multiplier));
+        insns.push(alu(AluOp::Mul, Reg::R0, Operand::Reg(Reg::R1)));
+    }
+    insns.extend(fold(31));
+    insns.push(Insn::Mov {
+        width: Width::W32,
+        dst: Reg::R0,
+        src: Operand::Reg(Reg::R0),
+    });
+    insns
+}
+
+/// A call with a record of its arguments before it and of its result behind it. Before it only
+/// `r0`, `r4` and `r5` are free.
+fn observed(environment: u32, call: Insn, arguments: [(i16, Operand); 3]) -> Vec<Insn> {
+    let mut insns = address(Reg::R0, environment).to_vec();
+    insns.push(load(Reg::R4, Reg::R0, CALLS));
+    insns.extend(record(Reg::R0, Reg::R4));
+    insns.extend(arguments.map(|(field, value)| store(Reg::R0, RECORDS + field, value)));
+    insns.push(call);
+    insns.extend(address(Reg::R1, environment));
+    insns.push(load(Reg::R2, Reg::R1, CALLS));
+    insns.push(mov(Reg::R3, Reg::R2));
+    insns.push(alu(AluOp::Add, Reg::R3, Operand::Imm(1)));
+    insns.push(store(Reg::R1, CALLS, Operand::Reg(Reg::R3)));
+    insns.extend(record(Reg::R1, Reg::R2));
+    insns.push(store(
+        Reg::R1,
+        RECORDS + RECORD_RESULT,
+        Operand::Reg(Reg::R0),
+    ));
+    insns
+}
+
+/// Moves `base` from the start of the map to the record with number `index` less [`RECORDS`].
+fn record(base: Reg, index: Reg) -> [Insn; 3] {
+    [
+        alu(AluOp::And, index, Operand::Imm(RECORD_COUNT - 1)),
+        alu(AluOp::Lsh, index, Operand::Imm(RECORD_SHIFT)),
+        alu(AluOp::Add, base, Operand::Reg(index)),
+    ]
+}
+
+fn address(dst: Reg, map: u32) -> [Insn; 2] {
+    let value = Imm64::MapValue { map, offset: 0 };
+    [Insn::LoadImm64 { dst, value }, Insn::WideTail]
+}
+
+fn number(dst: Reg, value: u64) -> [Insn; 2] {
+    let value = Imm64::Number(value);
+    [Insn::LoadImm64 { dst, value }, Insn::WideTail]
+}
+
+fn load(dst: Reg, base: Reg, off: i16) -> Insn {
+    Insn::Load {
+        size: Size::DW,
+        signed: false,
+        dst,
+        base,
+        off,
+    }
+}
+
+fn store(base: Reg, off: i16, src: Operand) -> Insn {
+    Insn::Store {
+        size: Size::DW,
+        base,
+        off,
+        src,
+    }
+}
+
+fn alu(op: AluOp, dst: Reg, src: Operand) -> Insn {
+    Insn::Alu {
+        op,
+        width: Width::W64,
+        dst,
+        src,
+    }
+}
+
+fn mov(dst: Reg, src: Reg) -> Insn {
+    Insn::Mov {
+        width: Width::W64,
+        dst,
+        src: Operand::Reg(src),
+    }
+}

@@ -1,0 +1,228 @@
+//! One `BPF_PROG_TEST_RUN` for each packet. A packet without fragments goes in and comes out in
+//! its frame's own memory; per packet there is one system call and no allocation.
+
+use std::sync::PoisonError;
+
+use iom_core::abi::{
+    BackendError, FRAGMENT_BYTES, FRAME_BYTES, Frame, HEADROOM_BYTES, LINEAR_MAX, Outcome, QueueId,
+    Recorder, Redirect, Worker, XdpAction,
+};
+
+use super::instance::KernelInstance;
+use super::load::{ProgramSet, failed};
+use super::namespace::Pinned;
+use super::ring::Ring;
+use super::syscall::{SyscallError, TestRunResult, XdpMd, test_run};
+use super::{FRAME_BYTES as PACKET_BYTES, NAME};
+
+/// Metadata that test-run takes at most (measured on 6.18).
+const METADATA_MAX: usize = 216;
+/// Where the linear part must end: the tailroom is the kernel's.
+const LINEAR_END: usize = HEADROOM_BYTES + LINEAR_MAX;
+
+/// Runs the packets of one queue.
+pub(super) struct KernelWorker<'a> {
+    instance: &'a KernelInstance,
+    set: &'a ProgramSet,
+    queue: QueueId,
+    /// Metadata and packet in one piece, for packets with fragments; empty until there is one.
+    gathered: Vec<u8>,
+}
+
+impl<'a> KernelWorker<'a> {
+    pub(super) fn new(instance: &'a KernelInstance, set: &'a ProgramSet, queue: QueueId) -> Self {
+        Self {
+            instance,
+            set,
+            queue,
+            gathered: Vec::new(),
+        }
+    }
+
+    fn run_frame(
+        &mut self,
+        frame: &mut Frame,
+        rings: &mut [Ring],
+        recorder: Option<&mut Recorder>,
+    ) -> Result<Outcome, BackendError> {
+        if let Some(reason) = refusal(frame) {
+            return Ok(Outcome {
+                refused: Some(reason),
+                ..Outcome::default()
+            });
+        }
+        if let Some(environment) = &self.set.environment {
+            environment.begin(&self.instance.environment, frame);
+        }
+        let result = if frame.fragments().is_empty() {
+            run_linear(self.set, frame)
+        } else {
+            run_fragmented(self.set, frame, &mut self.gathered)
+        };
+        let retval = result
+            .map_err(|source| {
+                failed(SyscallError {
+                    action: format!("test-run packet {}", frame.packet_id),
+                    source,
+                })
+            })?
+            .retval;
+        let mut events = recorder.map(|recorder| &mut recorder.events);
+        for ring in rings {
+            ring.drain(frame.packet_id, events.as_deref_mut());
+        }
+        Ok(Outcome {
+            retval,
+            redirect: self.redirect(retval, frame.packet_id)?,
+            ..Outcome::default()
+        })
+    }
+
+    fn redirect(&self, retval: u32, packet_id: u64) -> Result<Option<Redirect>, BackendError> {
+        match &self.set.environment {
+            Some(environment)
+                if self.set.redirects && XdpAction::from_retval(retval) == XdpAction::Redirect =>
+            {
+                self.instance
+                    .targets
+                    .standing(environment, retval)
+                    .map_err(|message| BackendError::Failed {
+                        backend: NAME,
+                        message: format!("packet {packet_id}: {message}"),
+                    })
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Worker for KernelWorker<'_> {
+    fn run(
+        &mut self,
+        frames: &mut [Frame],
+        outcomes: &mut Vec<Outcome>,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<(), BackendError> {
+        outcomes.clear();
+        outcomes.reserve(frames.len());
+        let _pinned = Pinned::to(self.queue.0).map_err(failed)?;
+        let _inside = self.instance.namespace.enter().map_err(failed)?;
+        let mut rings = self
+            .instance
+            .rings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for frame in frames {
+            let outcome = self.run_frame(frame, &mut rings, recorder.as_deref_mut())?;
+            outcomes.push(outcome);
+        }
+        Ok(())
+    }
+}
+
+/// Why test-run cannot take a frame.
+fn refusal(frame: &Frame) -> Option<String> {
+    let (shortest, longest) = PACKET_BYTES;
+    let len = frame.len();
+    if !(shortest..=longest).contains(&len) {
+        return Some(format!(
+            "the kernel's test-run takes {shortest} to {longest} bytes, not {len}"
+        ));
+    }
+    let metadata = frame.metadata().len();
+    (metadata > METADATA_MAX || !metadata.is_multiple_of(4)).then(|| {
+        format!(
+            "the kernel's test-run takes metadata of a multiple of 4 up to {METADATA_MAX} bytes, not {metadata}"
+        )
+    })
+}
+
+/// The context before the run.
+fn context(frame: &Frame) -> XdpMd {
+    let metadata = frame.metadata().len();
+    XdpMd {
+        data: metadata as u32,
+        data_end: (metadata + frame.linear().len()) as u32,
+        ingress_ifindex: frame.receive.ingress_ifindex,
+        rx_queue_index: frame.receive.queue,
+        ..XdpMd::default()
+    }
+}
+
+fn run_linear(set: &ProgramSet, frame: &mut Frame) -> Result<TestRunResult, std::io::Error> {
+    let mut context = context(frame);
+    let start = frame.data_meta();
+    let len = context.data_end as usize;
+    // The longest result, metadata and a grown packet, must fit behind `start`.
+    if start + LINEAR_END > FRAME_BYTES {
+        let target = HEADROOM_BYTES;
+        frame.memory_mut().copy_within(start..start + len, target);
+        return run_at(set, frame, target, len, &mut context);
+    }
+    run_at(set, frame, start, len, &mut context)
+}
+
+fn run_at(
+    set: &ProgramSet,
+    frame: &mut Frame,
+    start: usize,
+    len: usize,
+    context: &mut XdpMd,
+) -> Result<TestRunResult, std::io::Error> {
+    let result = test_run(&set.entry, &mut frame.memory_mut()[start..], len, context)?;
+    put_bounds(frame, start, result.len, context);
+    Ok(result)
+}
+
+/// Sets the frame's borders to a result of `len` bytes that begins at `start`, moving it down if
+/// it reaches into the tailroom.
+fn put_bounds(frame: &mut Frame, start: usize, len: usize, context: &XdpMd) {
+    let place = start.min(LINEAR_END.saturating_sub(len));
+    if place != start {
+        frame.memory_mut().copy_within(start..start + len, place);
+    }
+    frame.set_bounds(
+        place,
+        place + context.data as usize,
+        place + context.data_end as usize,
+    );
+}
+
+fn run_fragmented(
+    set: &ProgramSet,
+    frame: &mut Frame,
+    gathered: &mut Vec<u8>,
+) -> Result<TestRunResult, std::io::Error> {
+    let mut context = context(frame);
+    gathered.clear();
+    gathered.extend_from_slice(frame.metadata());
+    gathered.extend_from_slice(frame.linear());
+    for fragment in frame.fragments() {
+        gathered.extend_from_slice(fragment.bytes());
+    }
+    let len = gathered.len();
+    // Room for a packet that grows to the longest.
+    gathered.resize(FRAME_BYTES + PACKET_BYTES.1, 0);
+    let result = test_run(&set.entry, gathered, len, &mut context)?;
+    let (linear, rest) = gathered[..result.len].split_at(context.data_end as usize);
+    let start = HEADROOM_BYTES - linear.len().saturating_sub(LINEAR_MAX).min(HEADROOM_BYTES);
+    frame.memory_mut()[start..start + linear.len()].copy_from_slice(linear);
+    put_bounds(frame, start, linear.len(), &context);
+    put_fragments(frame, rest);
+    Ok(result)
+}
+
+/// Puts the bytes behind the linear part back. Programs cut fragments and grow the last one, so
+/// there are never more than before.
+fn put_fragments(frame: &mut Frame, rest: &[u8]) {
+    let fragments = frame.fragments_mut();
+    let mut parts = rest.chunks(FRAGMENT_BYTES);
+    fragments.retain_mut(|fragment| {
+        let Some(part) = parts.next() else {
+            return false;
+        };
+        fragment.set_len(part.len());
+        fragment.bytes_mut().copy_from_slice(part);
+        true
+    });
+}

@@ -1,0 +1,118 @@
+//! What the tests on the running kernel share: skipping where there is none, loading assembly,
+//! running packets.
+
+use std::sync::Arc;
+
+use iom_backends::kernel::{KernelBackend, KernelConfig};
+use iom_core::abi::{
+    Backend, BackendError, Environment, Frame, Instance, LoadRequest, Outcome, QueueId, Receive,
+    Recorder,
+};
+use iom_core::isa::assemble;
+use iom_core::map::{MapContents, MapSet, MapValue};
+use iom_core::module::Module;
+
+/// Whether the kernel can be used here. Where it cannot, the reason is printed once, and with
+/// `IOM_REQUIRE_KERNEL=1` that is a failure.
+pub(crate) fn kernel_is_here() -> bool {
+    static PRINTED: std::sync::Once = std::sync::Once::new();
+    let Err(error) = KernelBackend::probe() else {
+        return true;
+    };
+    let required = std::env::var("IOM_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
+    assert!(!required, "IOM_REQUIRE_KERNEL=1, but {error}");
+    PRINTED.call_once(|| eprintln!("skipped: {error}"));
+    false
+}
+
+/// Seed and time of all runs.
+pub(crate) const ENVIRONMENT: Environment = Environment {
+    seed: 42,
+    start_ns: 1_000_000_000_000,
+};
+
+/// A module from assembly.
+pub(crate) fn module(text: &str) -> Arc<Module> {
+    let module = assemble(text, "test.bpf").unwrap_or_else(|error| panic!("{error}\n{text}"));
+    Arc::new(module)
+}
+
+/// Loads a module's first program with two ports and as many queues.
+pub(crate) fn load(
+    backend: &dyn Backend,
+    module: &Arc<Module>,
+    queues: u32,
+) -> Result<Box<dyn Instance>, BackendError> {
+    let maps = MapSet::create(&module.maps, queues).expect("the maps are created");
+    backend.load(&LoadRequest {
+        module,
+        entry: 0,
+        maps: &maps,
+        environment: ENVIRONMENT,
+        ports: 2,
+        queues,
+    })
+}
+
+/// A frame on port 0, queue 0.
+pub(crate) fn frame(packet_id: u64, packet: &[u8]) -> Frame {
+    let mut frame = Frame::new();
+    frame.set_packet(packet).expect("the packet fits");
+    frame.packet_id = packet_id;
+    frame.ktime_ns = ENVIRONMENT.start_ns + 1_000 * packet_id;
+    frame.receive = Receive {
+        ingress_ifindex: 2,
+        ..Receive::default()
+    };
+    frame
+}
+
+/// What a run left behind.
+pub(crate) struct Run {
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) recorder: Recorder,
+    pub(crate) maps: Vec<MapContents>,
+}
+
+/// Runs frames through queue 0 of a module from assembly.
+pub(crate) fn run(text: &str, frames: Vec<Frame>) -> Run {
+    run_module(&KernelBackend::default(), &module(text), frames)
+}
+
+/// Runs frames through queue 0 of a module.
+pub(crate) fn run_module(
+    backend: &dyn Backend,
+    module: &Arc<Module>,
+    mut frames: Vec<Frame>,
+) -> Run {
+    let instance = load(backend, module, 1).unwrap_or_else(|error| panic!("{error:?}"));
+    let mut outcomes = Vec::new();
+    let mut recorder = Recorder::default();
+    let mut worker = instance.worker(QueueId(0)).expect("a worker");
+    worker
+        .run(&mut frames, &mut outcomes, Some(&mut recorder))
+        .expect("the packets run");
+    drop(worker);
+    Run {
+        frames,
+        outcomes,
+        recorder,
+        maps: instance.maps().expect("the maps are dumped"),
+    }
+}
+
+/// The kernel as it is, without the rewrite.
+pub(crate) const PLAIN: KernelBackend = KernelBackend {
+    config: KernelConfig { rewrite: false },
+};
+
+/// An entry of a map that is no per-CPU map.
+pub(crate) fn plain(contents: &MapContents, key: &[u8]) -> Option<Vec<u8>> {
+    contents.entries.iter().find_map(|entry| {
+        let MapValue::Plain(value) = &entry.value else {
+            return None;
+        };
+        (entry.key == key).then(|| value.clone())
+    })
+}
