@@ -10,3 +10,4 @@ pub mod map;
 pub mod memory;
 pub mod module;
 pub mod object;
+pub mod verifier;

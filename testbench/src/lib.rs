@@ -5,5 +5,7 @@
 pub mod args;
 pub mod capture_info;
 pub mod commands;
+pub mod compare;
+pub mod dissect;
 pub mod exit;
 pub mod traffic;

@@ -1,0 +1,167 @@
+//! The `Facts` side table: what an offload driver asks the verifier for.
+
+/// Facts of one program, by original instruction slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// By slot, one for each slot of the program.
+    pub insns: Vec<InsnFacts>,
+    /// By function, in the order of [`crate::module::Program::functions`].
+    pub functions: Vec<FunctionFacts>,
+}
+
+/// Facts of a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FunctionFacts {
+    /// Bytes of stack in use, a multiple of 8.
+    pub stack_depth: u32,
+}
+
+/// Facts of one instruction, over all its visits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InsnFacts {
+    /// Some path reaches it.
+    pub reachable: bool,
+    /// The function that it belongs to, by index.
+    pub function: u32,
+    /// Loads, stores and atomics: the base register.
+    pub pointer: Option<PointerFacts>,
+    /// Arithmetic: ranges of destination and source before the instruction. Of a constant source
+    /// the range is the constant, sign-extended.
+    pub ranges: Option<(Range, Range)>,
+    /// Calls of helpers: arguments.
+    pub call: Option<CallFacts>,
+    /// Atomic additions: size of the addend.
+    pub addend: Option<AddendFacts>,
+    /// A 32-bit result whose upper half must be zeroed: somebody may read it.
+    pub zero_extend: bool,
+}
+
+/// A range of unsigned 64-bit values, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Smallest value.
+    pub min: u64,
+    /// Largest value.
+    pub max: u64,
+}
+
+impl Range {
+    /// Every value.
+    pub const FULL: Self = Self {
+        min: 0,
+        max: u64::MAX,
+    };
+
+    /// One value.
+    pub const fn constant(value: u64) -> Self {
+        Self {
+            min: value,
+            max: value,
+        }
+    }
+
+    /// The value, if there is only one.
+    pub const fn as_constant(self) -> Option<u64> {
+        if self.min == self.max {
+            Some(self.min)
+        } else {
+            None
+        }
+    }
+
+    /// The smallest range that holds both.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self {
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+        }
+    }
+}
+
+/// What a pointer points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pointer {
+    /// The program's context.
+    Context,
+    /// Stack of a function, by index of its frame: 0 is the entry's.
+    Stack {
+        /// Frame.
+        frame: u32,
+    },
+    /// The packet.
+    Packet,
+    /// The metadata in front of the packet.
+    PacketMeta,
+    /// The end of the packet; not to be followed.
+    PacketEnd,
+    /// A map itself.
+    Map {
+        /// Map, by index in the module.
+        map: u32,
+    },
+    /// A value of a map.
+    MapValue {
+        /// Map, by index in the module.
+        map: u32,
+    },
+    /// A value of a map, or null.
+    MapValueOrNull {
+        /// Map, by index in the module.
+        map: u32,
+    },
+}
+
+impl Pointer {
+    /// The kind in words, for messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Context => "the context",
+            Self::Stack { .. } => "the stack",
+            Self::Packet => "the packet",
+            Self::PacketMeta => "the packet's metadata",
+            Self::PacketEnd => "the packet's end",
+            Self::Map { .. } => "a map",
+            Self::MapValue { .. } => "a map value",
+            Self::MapValueOrNull { .. } => "a map value that may be null",
+        }
+    }
+}
+
+/// The pointer that an instruction follows or passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointerFacts {
+    /// What it points to.
+    pub to: Pointer,
+    /// Known part of its offset, in bytes, without the instruction's own; of the stack from the
+    /// frame pointer down.
+    pub offset: i64,
+    /// Part of the offset that is not known; pointers with equal ids share it. 0 if there is none.
+    pub id: u32,
+    /// Paths lead here with different offsets; `offset` is then one of them.
+    pub differs_by_path: bool,
+}
+
+/// Arguments of a helper call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallFacts {
+    /// The map in `r1`, by index in the module.
+    pub map: Option<u32>,
+    /// The pointer in `r2`.
+    pub arg2: Option<PointerFacts>,
+    /// The number in `r2`.
+    pub arg2_range: Option<Range>,
+    /// The pointer in `r3`.
+    pub arg3: Option<PointerFacts>,
+    /// The pointer in `r4`.
+    pub arg4: Option<PointerFacts>,
+}
+
+/// What is known of the addend of an atomic addition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddendFacts {
+    /// It may fit 16 bits.
+    pub maybe_16: bool,
+    /// It may need more than 16 bits.
+    pub over_16: bool,
+}
