@@ -5,6 +5,7 @@
 
 pub mod abi;
 pub mod helper;
+pub mod hex;
 pub mod isa;
 pub mod map;
 pub mod memory;

@@ -3,6 +3,7 @@
 use super::asm::{flags_text, is_name, kind_word, quoted};
 use super::functions::slot_at;
 use super::{Imm64, Insn, InsnText};
+use crate::hex::Hex;
 use crate::map::{InitialValue, MapSpec};
 use crate::module::{LineInfo, Module, Program};
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,14 +228,6 @@ fn write_spec(out: &mut String, directive: &str, spec: &MapSpec) -> fmt::Result 
         out.push_str(word);
     }
     writeln!(out)
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 #[cfg(test)]

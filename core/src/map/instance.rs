@@ -2,7 +2,6 @@
 
 use super::array::ArrayMap;
 use super::check::check;
-use super::contents::hex;
 use super::hash::HashMap;
 use super::lpm_trie::LpmTrie;
 use super::ringbuf::Ringbuf;
@@ -12,6 +11,7 @@ use super::{
     UpdateMode,
 };
 use crate::abi::QueueId;
+use crate::hex;
 use crate::memory::SharedBytes;
 
 /// A created map.
@@ -318,7 +318,7 @@ impl Map {
             .map_err(|errno| MapError::Entry {
                 name: self.spec.name.clone(),
                 map_type: self.spec.map_type.name(),
-                key: hex(&entry.key),
+                key: hex::encode(&entry.key),
                 errno,
             })
     }

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::hex;
 use crate::isa::{DecodeError, Imm64, Insn, decode, function_starts};
 use crate::map::{InitialEntry, InitialValue, MapFlags, MapSpec, MapType};
 use crate::module::{Function, Module, Program, ProgramType, XdpAttach};
@@ -153,7 +154,7 @@ pub fn load_vector(text: &[u8], name: &str) -> Result<Vector, VectorError> {
     for (index, map) in file.maps.iter().enumerate() {
         maps.push(read_map(index, map)?);
     }
-    let bytes = hex(&file.program).ok_or_else(|| VectorError::Hex {
+    let bytes = hex::decode(&file.program).ok_or_else(|| VectorError::Hex {
         field: "program".to_owned(),
     })?;
     let program = read_program(&bytes, file.program_type, maps.len())?;
@@ -262,7 +263,7 @@ fn read_map(index: usize, map: &FileMap) -> Result<MapSpec, VectorError> {
     }
     for entry in &map.init {
         let part = |text: &str| {
-            hex(text).ok_or_else(|| VectorError::Hex {
+            hex::decode(text).ok_or_else(|| VectorError::Hex {
                 field: format!("an entry of map {index}"),
             })
         };
@@ -275,18 +276,6 @@ fn read_map(index: usize, map: &FileMap) -> Result<MapSpec, VectorError> {
 }
 
 /// Pairs of hexadecimal digits.
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let bytes = pairs.iter().map(|[high, low]| {
-        let byte = digit(*high)? << 4 | digit(*low)?;
-        u8::try_from(byte).ok()
-    });
-    bytes.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use super::token::{
     Parsed, U32, any_name, described, expected, name, number, required, sign, skip_space, unsigned,
     word,
 };
+use crate::hex;
 use crate::map::{InitialValue, MapFlags, MapSpec, MapType};
 use crate::module::{ProgramType, XdpAttach};
 use nom::Parser;
@@ -228,7 +229,7 @@ fn entry(input: &str) -> Parsed<'_, Directive> {
     let known = alt((
         map(index("program#"), InitialValue::Program),
         map(index("map#"), InitialValue::Map),
-        map(hex, InitialValue::Bytes),
+        map(bytes, InitialValue::Bytes),
     ));
     let value = alt((
         map(
@@ -238,26 +239,20 @@ fn entry(input: &str) -> Parsed<'_, Directive> {
         map(preceded(word("map"), any_name), EntryValue::MapNamed),
         map(known, EntryValue::Known),
     ));
-    map((hex, sign("="), value), |(key, _, value)| {
+    map((bytes, sign("="), value), |(key, _, value)| {
         Directive::Entry { key, value }
     })
     .parse(input)
 }
 
-/// Bytes as pairs of hex digits.
-fn hex(input: &str) -> Parsed<'_, Vec<u8>> {
-    const WHAT: &str = "bytes as pairs of hex digits";
-    let len = input
-        .find(|c: char| !c.is_ascii_hexdigit())
-        .unwrap_or(input.len());
-    if len == 0 || len % 2 != 0 {
-        return expected(input, WHAT);
+/// Bytes as pairs of hex digits, at least one.
+fn bytes(input: &str) -> Parsed<'_, Vec<u8>> {
+    let digits = input
+        .split(|c: char| !c.is_ascii_hexdigit())
+        .next()
+        .unwrap_or_default();
+    match hex::decode(digits) {
+        Some(bytes) if !bytes.is_empty() => Ok((skip_space(&input[digits.len()..]), bytes)),
+        Some(_) | None => expected(input, "bytes as pairs of hex digits"),
     }
-    let digit = |digit: u8| (digit as char).to_digit(16).unwrap_or(0) as u8;
-    let (digits, rest) = input.split_at(len);
-    let pairs = digits.as_bytes().chunks_exact(2);
-    let bytes = pairs
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect();
-    Ok((skip_space(rest), bytes))
 }
