@@ -2,5 +2,6 @@
 //! micro-engine model that executes the words. See `docs/ARCHITECTURE.md`.
 
 pub mod isa;
+pub mod machine;
 pub mod profile;
 pub mod ustore;
