@@ -8,4 +8,6 @@ pub mod commands;
 pub mod compare;
 pub mod dissect;
 pub mod exit;
+pub mod manifest;
+pub mod program;
 pub mod traffic;

@@ -275,7 +275,6 @@ fn read_map(index: usize, map: &FileMap) -> Result<MapSpec, VectorError> {
     Ok(spec)
 }
 
-/// Pairs of hexadecimal digits.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,367 @@
+//! Program inputs: what may stand where a command expects a program, and which of its programs is
+//! meant. Objects, C, assembly, raw instructions and vectors all become a [`Module`].
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::{fs, io};
+
+use anyhow::Context;
+use iom_core::abi::{BackendError, Refusal};
+use iom_core::isa::{AsmError, assemble};
+use iom_core::module::{Module, ProgramType};
+use iom_core::object::load_object;
+use iom_core::object::vector::{Vector, load_vector, raw_program};
+
+use crate::exit::Failure;
+use crate::manifest::Manifest;
+
+/// How much of a verifier's log is shown with a refusal: its end says why.
+const LOG_LINES: usize = 24;
+
+/// A program on the command line.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ProgramArgs {
+    /// Program: object (.o), C source (.c), assembly (.bpf), raw instructions (.bin) or vector
+    /// (.json); - is standard input
+    #[arg(value_name = "PROG")]
+    pub path: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Which of a module's programs is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Selection {
+    /// The program with this name
+    #[arg(long, value_name = "NAME")]
+    pub program: Option<String>,
+    /// The program of this section
+    #[arg(long, value_name = "NAME")]
+    pub section: Option<String>,
+}
+
+/// A module, the program of it that is meant, and what its manifest says.
+#[derive(Clone, Debug)]
+pub struct LoadedProgram {
+    /// Where it was read from; `-` for standard input.
+    pub path: PathBuf,
+    /// The module.
+    pub module: Arc<Module>,
+    /// Index of the program that is meant.
+    pub entry: usize,
+    /// How many ports the manifest names.
+    pub ports: usize,
+    /// Map contents that the manifest names, as a file.
+    pub seed: Option<PathBuf>,
+    /// Map contents in the manifest itself, in the form of the file; goes over it.
+    pub inline_seed: Option<serde_json::Value>,
+    /// What the vector says beyond the program, if it was one.
+    pub vector: Option<Arc<Vector>>,
+}
+
+/// A program input as it was read, before a program of it is chosen.
+#[derive(Clone, Debug)]
+pub struct ProgramFile {
+    /// The module.
+    pub module: Module,
+    /// The vector that it was, if it was one.
+    pub vector: Option<Arc<Vector>>,
+}
+
+impl ProgramArgs {
+    /// Reads the program and chooses: what the command line says, else the manifest beside the
+    /// file, else the only program there is.
+    ///
+    /// # Errors
+    /// An input that cannot be read or is ambiguous (exit code 2), a program that is refused (3).
+    pub fn load(&self) -> anyhow::Result<LoadedProgram> {
+        let ProgramFile { mut module, vector } = read_program(&self.path)?;
+        let manifest = match is_stdin(&self.path) {
+            true => None,
+            false => Manifest::beside(&self.path)?,
+        };
+        let mut selection = self.selection.clone();
+        if let Some(manifest) = &manifest {
+            module.name.clone_from(&manifest.name);
+            if selection.program.is_none() && selection.section.is_none() {
+                selection.program.clone_from(&manifest.program);
+                selection.section.clone_from(&manifest.section);
+            }
+        }
+        let entry = selection.only(&module)?;
+        let inline = manifest
+            .as_ref()
+            .filter(|manifest| !manifest.maps.is_empty());
+        Ok(LoadedProgram {
+            path: self.path.clone(),
+            module: Arc::new(module),
+            entry,
+            ports: manifest.as_ref().map_or(0, |manifest| manifest.ports.len()),
+            inline_seed: inline.map(|manifest| manifest.maps.clone().into_iter().collect()),
+            seed: manifest
+                .and_then(|manifest| manifest.seed)
+                .map(|seed| self.path.with_file_name(seed)),
+            vector,
+        })
+    }
+}
+
+impl Selection {
+    /// Indexes of the programs that fit, at least one.
+    ///
+    /// # Errors
+    /// None fits (exit code 2); if one fits that the loader refused, its reason (3).
+    pub fn all(&self, module: &Module) -> anyhow::Result<Vec<usize>> {
+        let programs = module.programs.iter().enumerate();
+        let fitting = programs.filter(|(_, program)| self.fits(&program.name, &program.section));
+        let found: Vec<_> = fitting.map(|(index, _)| index).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let mut refused = module.refused.iter();
+        if let Some(refused) = refused.find(|refused| self.fits(&refused.name, &refused.section)) {
+            let message = format!("program {} is refused: {}", refused.name, refused.error);
+            return Err(Failure::refused(message));
+        }
+        let message = match self {
+            Self {
+                program: None,
+                section: None,
+            } => "there is no program that can be used",
+            _ => "no program has this name and section",
+        };
+        Err(Failure::usage(format!("{message}{}", list(module))))
+    }
+
+    /// Index of the one program that fits.
+    ///
+    /// # Errors
+    /// None fits, or several do.
+    pub fn only(&self, module: &Module) -> anyhow::Result<usize> {
+        match self.all(module)?.as_slice() {
+            [index] => Ok(*index),
+            _ => Err(Failure::usage(format!(
+                "several programs; name one with --program or --section{}",
+                list(module)
+            ))),
+        }
+    }
+
+    fn fits(&self, name: &str, section: &str) -> bool {
+        let is =
+            |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        is(&self.program, name) && is(&self.section, section)
+    }
+}
+
+/// The programs of a module, one a line, those that cannot be used with the reason.
+fn list(module: &Module) -> String {
+    let usable = module.programs.iter();
+    let usable = usable.map(|program| format!("{} (section {})", program.name, program.section));
+    let refused = module.refused.iter();
+    let refused = refused.map(|program| {
+        let (name, section) = (&program.name, &program.section);
+        format!("{name} (section {section}): refused, {}", program.error)
+    });
+    let skipped = module.skipped.iter();
+    let skipped = skipped.map(|program| {
+        let (name, section) = (&program.name, &program.section);
+        format!("{name} (section {section}): {}", program.reason)
+    });
+    let lines = usable.chain(refused).chain(skipped);
+    lines.flat_map(|line| ["\n  ".to_owned(), line]).collect()
+}
+
+impl LoadedProgram {
+    /// The error of loading the program into a backend: a refusal gets the source lines of its
+    /// instructions.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(BackendError::Refused {
+            backend,
+            reasons,
+            log,
+        }) = error.downcast_ref()
+        else {
+            return error;
+        };
+        let reasons = reasons.iter().map(|reason| self.explain_one(reason));
+        let name = &self.module.programs[self.entry].name;
+        let mut text: String = reasons.collect();
+        let log: Vec<_> = log.lines().collect();
+        for line in &log[log.len().saturating_sub(LOG_LINES)..] {
+            text += &format!("\n    | {line}");
+        }
+        Failure::refused(format!("{backend} refuses program {name}{text}"))
+    }
+
+    fn explain_one(&self, reason: &Refusal) -> String {
+        let mut text = String::new();
+        let program = self.module.programs.get(reason.program);
+        if let Some(insn) = reason.insn {
+            text += &format!("\n  instruction {insn}");
+            if reason.program != self.entry
+                && let Some(program) = program
+            {
+                text += &format!(" of program {}", program.name);
+            }
+            if let Some(line) = program.and_then(|program| program.line_of(insn)) {
+                text += &format!(", {}:{}: {}", line.file, line.line, line.text.trim());
+            }
+            text += ":";
+        }
+        for line in reason.message.lines() {
+            text += &format!("\n    {line}");
+        }
+        if let Some(fix) = &reason.fix {
+            text += &format!("\n    {fix}");
+        }
+        text
+    }
+}
+
+/// Forms of program inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Object,
+    Source,
+    Assembly,
+    Raw,
+    Vector,
+}
+
+/// Reads a program input; `-` is standard input.
+///
+/// # Errors
+/// An input that cannot be read or is no program (exit code 2), or one that is refused (3).
+pub fn read_program(path: &Path) -> anyhow::Result<ProgramFile> {
+    let bytes = if is_stdin(path) {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    let bytes = bytes.with_context(|| path.display().to_string())?;
+    let form = form_of(path, &bytes);
+    parse(path, &bytes, form)
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// By extension; where that says nothing, by content: ELF's magic number, a brace, text, or else
+/// raw instructions, which text never is (no instruction is all printable: offset and immediate
+/// would have to be).
+fn form_of(path: &Path, bytes: &[u8]) -> Form {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("o") => return Form::Object,
+        Some("c") => return Form::Source,
+        Some("bpf") => return Form::Assembly,
+        Some("bin") => return Form::Raw,
+        Some("json") => return Form::Vector,
+        _ => {}
+    }
+    let text = std::str::from_utf8(bytes)
+        .is_ok_and(|text| !text.contains(|c: char| c.is_control() && !c.is_whitespace()));
+    match bytes.trim_ascii_start() {
+        [0x7f, b'E', b'L', b'F', ..] => Form::Object,
+        [b'{', ..] => Form::Vector,
+        _ if text => Form::Assembly,
+        _ => Form::Raw,
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8], form: Form) -> anyhow::Result<ProgramFile> {
+    let shown = path.display();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let module = match form {
+        Form::Object => load_object(bytes, &stem).with_context(|| shown.to_string())?,
+        Form::Source => {
+            let object = compile(path)?;
+            load_object(&object, &stem).with_context(|| format!("{shown}, compiled"))?
+        }
+        Form::Assembly => {
+            let text = std::str::from_utf8(bytes).with_context(|| shown.to_string())?;
+            let module = assemble(text, &shown.to_string());
+            let module = module.map_err(|error| assembly_failure(path, text, &error))?;
+            Module {
+                name: stem.into_owned(),
+                ..module
+            }
+        }
+        Form::Raw => {
+            let program = raw_program(bytes, ProgramType::Xdp)
+                .map_err(|error| Failure::refused(format!("{shown}: {error}")))?;
+            Module {
+                name: stem.into_owned(),
+                programs: vec![program],
+                license: Some("GPL".to_owned()),
+                ..Module::default()
+            }
+        }
+        Form::Vector => return vector(path, bytes, &stem),
+    };
+    Ok(ProgramFile {
+        module,
+        vector: None,
+    })
+}
+
+fn vector(path: &Path, bytes: &[u8], stem: &str) -> anyhow::Result<ProgramFile> {
+    let vector = load_vector(bytes, stem).map_err(|error| {
+        let message = format!("{}: {error}", path.display());
+        match error.refuses_program() {
+            true => Failure::refused(message),
+            false => Failure::usage(message),
+        }
+    })?;
+    Ok(ProgramFile {
+        module: vector.module.clone(),
+        vector: Some(Arc::new(vector)),
+    })
+}
+
+/// The message with its line and a mark under the place.
+fn assembly_failure(path: &Path, text: &str, error: &AsmError) -> anyhow::Error {
+    let line = text.lines().nth((error.line as usize).saturating_sub(1));
+    let line = line.unwrap_or_default();
+    // Tabs stay tabs, so that the mark stands where the terminal shows the place.
+    let before = line.chars().take((error.column as usize).saturating_sub(1));
+    let space: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    Failure::usage(format!(
+        "{}:{error}\n    {line}\n    {space}^",
+        path.display()
+    ))
+}
+
+/// Compiles a C source from its own folder, as `programs/build.sh` does.
+fn compile(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let shown = path.display();
+    let file = path.file_name().with_context(|| shown.to_string())?;
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    for compiler in ["clang-19", "clang"] {
+        let output = Command::new(compiler)
+            .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-I../include"])
+            .args(["-fdebug-compilation-dir=.", "-c", "-o", "-"])
+            .arg(file)
+            .current_dir(folder.unwrap_or(Path::new(".")))
+            .stdin(Stdio::null())
+            .output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).context(compiler),
+        };
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let messages = String::from_utf8_lossy(&output.stderr);
+        let message = format!("{shown}: {compiler} does not compile it\n{messages}");
+        return Err(Failure::usage(message));
+    }
+    Err(Failure::usage(format!(
+        "{shown}: C needs clang-19 or clang on the PATH; compile it elsewhere (clang -O2 -g -target bpf -c) and give the .o"
+    )))
+}
