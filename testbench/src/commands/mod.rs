@@ -6,6 +6,7 @@ use std::io::Write;
 use crate::args::{Cli, Command};
 use crate::exit::Exit;
 
+pub mod exec;
 pub mod feature;
 pub mod pcap;
 
@@ -15,6 +16,7 @@ pub mod pcap;
 /// Whatever ends the command early; [`Exit::of`] gives the exit code.
 pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match cli.command {
+        Command::Exec(args) => exec::run(&args, out),
         Command::Feature(args) => feature::run(&args, out),
         Command::Pcap(args) => pcap::run(&args, out),
     }

@@ -1,0 +1,259 @@
+//! Helper calls: arguments from registers into slices and handles, the helper's body in core, its
+//! result back into `r0`.
+
+use iom_core::abi::{Environment, TrapKind};
+use iom_core::helper::{self, RedirectMapCall, number};
+use iom_core::isa::Reg;
+use iom_core::map::{Errno, Map, Ringbuf};
+
+use super::address::{self, Kind};
+use super::execute::{Called, Machine, Packet, Registers};
+use super::memory::Fault;
+
+/// Tail calls for one packet at most: `MAX_TAIL_CALL_CNT`.
+const TAIL_CALLS_MAX: u32 = 33;
+
+/// Registers of the five arguments.
+const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+
+/// The call that is being made: its helper and its arguments.
+struct Call {
+    helper: u32,
+    arguments: [u64; 5],
+}
+
+impl Call {
+    /// Argument from 1, as documents count them.
+    const fn get(&self, argument: u8) -> u64 {
+        self.arguments[argument as usize - 1]
+    }
+
+    #[cold]
+    fn unfit(&self, argument: u8, expected: &'static str) -> Fault {
+        Box::new(TrapKind::Argument {
+            helper: helper::by_number(self.helper).map_or("a helper", |helper| helper.name),
+            argument,
+            value: self.get(argument),
+            expected,
+        })
+    }
+
+    fn check_context(&self, argument: u8) -> Result<(), Fault> {
+        if self.get(argument) == address::address(Kind::Context, 0, 0) {
+            return Ok(());
+        }
+        Err(self.unfit(argument, "the context"))
+    }
+}
+
+/// A helper's error as `r0`, or 0.
+fn status(result: Result<(), Errno>) -> u64 {
+    result.map_or_else(Errno::to_register, |()| 0)
+}
+
+impl<'m> Machine<'m> {
+    /// Calls a helper that the program was allowed to call when it was loaded.
+    pub(super) fn helper(
+        &mut self,
+        helper: u32,
+        packet: &mut Packet<'_>,
+        registers: &Registers,
+    ) -> Result<Called, Fault> {
+        let call = &Call {
+            helper,
+            arguments: ARGUMENTS.map(|reg| registers.get(reg)),
+        };
+        let value = match helper {
+            number::MAP_LOOKUP_ELEM => self.map_lookup(call, packet)?,
+            number::MAP_UPDATE_ELEM => self.map_update(call, packet)?,
+            number::MAP_DELETE_ELEM => {
+                let (_, map) = self.map(call, 1)?;
+                let key = self.key(call, map, packet)?;
+                status(map.delete(&key))
+            }
+            number::KTIME_GET_NS | number::KTIME_GET_BOOT_NS | number::KTIME_GET_COARSE_NS => {
+                packet.frame.ktime_ns
+            }
+            number::JIFFIES64 => Environment::jiffies(packet.frame.ktime_ns),
+            number::GET_PRANDOM_U32 => u64::from(packet.random.next_u32()),
+            number::GET_SMP_PROCESSOR_ID => u64::from(self.queue.0),
+            number::TRACE_PRINTK => self.printk(call, packet)?,
+            number::TAIL_CALL => return self.tail_call(call, packet),
+            number::REDIRECT => {
+                u64::from(packet.redirect.redirect(call.get(1) as u32, call.get(2)))
+            }
+            number::REDIRECT_MAP => self.redirect_map(call, packet)?,
+            number::CSUM_DIFF => self.csum_diff(call, packet)?,
+            number::XDP_ADJUST_HEAD | number::XDP_ADJUST_META | number::XDP_ADJUST_TAIL => {
+                call.check_context(1)?;
+                let adjust = match helper {
+                    number::XDP_ADJUST_HEAD => helper::adjust_head,
+                    number::XDP_ADJUST_META => helper::adjust_meta,
+                    _ => helper::adjust_tail,
+                };
+                status(adjust(packet.frame, call.get(2) as i32))
+            }
+            number::XDP_GET_BUFF_LEN => {
+                call.check_context(1)?;
+                packet.frame.len() as u64
+            }
+            number::XDP_LOAD_BYTES => self.load_bytes(call, packet)?,
+            number::XDP_STORE_BYTES => self.store_bytes(call, packet)?,
+            number::RINGBUF_OUTPUT => self.ringbuf_output(call, packet)?,
+            number::RINGBUF_RESERVE => self.ringbuf_reserve(call, packet)?,
+            number::RINGBUF_SUBMIT | number::RINGBUF_DISCARD => {
+                let Some((record, ring)) = self.memory.take_record(call.get(1)) else {
+                    return Err(call.unfit(1, "a reserved ring-buffer record"));
+                };
+                match helper {
+                    number::RINGBUF_SUBMIT => ring.submit(record.address()),
+                    _ => ring.discard(record.address()),
+                };
+                0
+            }
+            // Lowering lets no other number through.
+            _ => return Err(call.unfit(1, "an argument of a helper that this engine has")),
+        };
+        Ok(Called::Returned(value))
+    }
+
+    fn map(&self, call: &Call, argument: u8) -> Result<(u32, &'m Map), Fault> {
+        let at = call.get(argument);
+        if address::kind(at) == Some(Kind::Map) && address::offset(at) == 0 {
+            let index = address::number(at) as u32;
+            if let Some(map) = self.maps.get(index) {
+                return Ok((index, map));
+            }
+        }
+        Err(call.unfit(argument, "a map"))
+    }
+
+    /// The key that the second argument points to.
+    fn key<'a>(
+        &'a self,
+        call: &Call,
+        map: &Map,
+        packet: &'a Packet<'_>,
+    ) -> Result<std::borrow::Cow<'a, [u8]>, Fault> {
+        let len = u64::from(map.spec().key_size);
+        self.memory.read(packet.frame, call.get(2), len)
+    }
+
+    fn map_lookup(&mut self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {
+        let (_, map) = self.map(call, 1)?;
+        let found = map.lookup(self.queue, &self.key(call, map, packet)?);
+        Ok(found.map_or(0, |value| self.memory.value_address(value, map)))
+    }
+
+    fn map_update(&mut self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {
+        let (_, map) = self.map(call, 1)?;
+        let key = self.key(call, map, packet)?;
+        let len = u64::from(map.spec().value_size);
+        let value = self.memory.read(packet.frame, call.get(3), len)?;
+        Ok(status(map.update(self.queue, &key, &value, call.get(4))))
+    }
+
+    fn printk(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        let len = u64::from(call.get(2) as u32);
+        let format = self.memory.read(packet.frame, call.get(1), len)?;
+        let numbers = [call.get(3), call.get(4), call.get(5)];
+        // Linux reads kernel memory here; the only memory that is safe to read is the program's.
+        let mut read = |at, len| {
+            let bytes = self.memory.read(packet.frame, at, len as u64).ok()?;
+            Some(bytes.into_owned())
+        };
+        let line = match helper::format_line(&format, numbers, &mut read) {
+            Ok(line) => line,
+            Err(errno) => return Ok(errno.to_register()),
+        };
+        let written = line.len() as u64;
+        if let Some(recorder) = packet.recorder.as_deref_mut() {
+            recorder.printk.push((packet.frame.packet_id, line));
+        }
+        Ok(written)
+    }
+
+    /// Falls through on an empty slot and after 33 calls; `r0` is then undefined, here 0.
+    fn tail_call(&self, call: &Call, packet: &mut Packet<'_>) -> Result<Called, Fault> {
+        call.check_context(1)?;
+        let (_, map) = self.map(call, 2)?;
+        let program = map.program(call.get(3) as u32);
+        match program {
+            Some(program) if packet.tail_calls < TAIL_CALLS_MAX => {
+                packet.tail_calls += 1;
+                Ok(Called::TailCall(program))
+            }
+            _ => Ok(Called::Returned(0)),
+        }
+    }
+
+    fn redirect_map(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        let (index, map) = self.map(call, 1)?;
+        let Some(kind) = helper::redirect_kind(map.spec().map_type) else {
+            return Err(call.unfit(1, "a map of interfaces, CPUs or sockets"));
+        };
+        let key = call.get(2) as u32;
+        let entry = helper::map_target(map, self.queue, key);
+        let call = RedirectMapCall {
+            kind,
+            map: index,
+            key,
+            flags: call.get(3),
+        };
+        Ok(u64::from(packet.redirect.redirect_map(call, entry)))
+    }
+
+    fn ring(&self, call: &Call, packet: &mut Packet<'_>) -> Result<&'m Ringbuf, Fault> {
+        let (_, map) = self.map(call, 1)?;
+        packet.rings_used = true;
+        map.ringbuf().ok_or_else(|| call.unfit(1, "a ring buffer"))
+    }
+
+    fn ringbuf_output(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        let ring = self.ring(call, packet)?;
+        let sample = self.memory.read(packet.frame, call.get(2), call.get(3))?;
+        Ok(status(ring.output(&sample, call.get(4))))
+    }
+
+    fn ringbuf_reserve(&mut self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        let ring = self.ring(call, packet)?;
+        let record = ring.reserve(call.get(2), call.get(3));
+        Ok(record.map_or(0, |bytes| self.memory.record_address(bytes, ring)))
+    }
+
+    fn csum_diff(&self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {
+        let part = |at: u64, len: u64| match len as u32 {
+            0 => Ok([].as_slice().into()),
+            len => self.memory.read(packet.frame, at, u64::from(len)),
+        };
+        let from = part(call.get(1), call.get(2))?;
+        let to = part(call.get(3), call.get(4))?;
+        Ok(u64::from(helper::csum_diff(&from, &to, call.get(5) as u32)))
+    }
+
+    fn load_bytes(&mut self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        call.check_context(1)?;
+        let (at, len) = (call.get(3), u64::from(call.get(4) as u32));
+        // The whole buffer must be the program's even if nothing is copied.
+        let mut bytes = self.memory.read(packet.frame, at, len)?.into_owned();
+        if let Err(errno) = helper::load_bytes(packet.frame, call.get(2) as u32, &mut bytes) {
+            return Ok(errno.to_register());
+        }
+        self.memory.write(packet.frame, at, &bytes)?;
+        Ok(0)
+    }
+
+    fn store_bytes(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        call.check_context(1)?;
+        let len = u64::from(call.get(4) as u32);
+        let bytes = self
+            .memory
+            .read(packet.frame, call.get(3), len)?
+            .into_owned();
+        Ok(status(helper::store_bytes(
+            packet.frame,
+            call.get(2) as u32,
+            &bytes,
+        )))
+    }
+}

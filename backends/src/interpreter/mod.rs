@@ -1,0 +1,15 @@
+//! The interpreter: the reference engine, which checks every access and needs no verifier.
+//!
+//! Registers that a program never wrote read as 0, and so does stack that it never wrote: a result
+//! never depends on what ran before.
+
+mod address;
+mod arithmetic;
+mod backend;
+mod context;
+mod execute;
+mod helpers;
+mod memory;
+mod op;
+
+pub use backend::{DEFAULT_BUDGET, Interpreter, run_raw};
