@@ -81,7 +81,8 @@ fn write_program(out: &mut String, program: &Program, maps: &[MapSpec]) -> fmt::
     Ok(())
 }
 
-/// The source line that starts at an instruction, unless the source is this assembly.
+/// The source line that starts at an instruction, unless it is the one before, as for each part of
+/// a long line, or the source is this assembly.
 fn write_source(out: &mut String, program: &Program, line: &ListingLine) -> fmt::Result {
     let by_slot = |info: &LineInfo| info.insn as usize;
     let Ok(found) = program.lines.binary_search_by_key(&line.slot, by_slot) else {
@@ -93,15 +94,13 @@ fn write_source(out: &mut String, program: &Program, line: &ListingLine) -> fmt:
         text,
         ..
     } = &program.lines[found];
-    let text = text.trim();
-    if text == line.text {
+    let before = found.checked_sub(1).map(|before| &program.lines[before]);
+    let repeated = before.is_some_and(|before| (&before.file, before.line) == (file, *number));
+    if repeated || text.trim() == line.text {
         return Ok(());
     }
-    writeln!(
-        out,
-        "{}",
-        format!("; {file}:{number} {text}").replace(['\n', '\r'], " ")
-    )
+    let comment = format!("; {file}:{number} {}", text.trim());
+    writeln!(out, "{}", comment.replace(['\n', '\r'], " "))
 }
 
 /// Labels by slot: functions by their name, jump targets as `L` and their slot.
