@@ -1,5 +1,5 @@
 /* Limits the packet rate of each source with a token bucket; IPv6 sources count by their /64.
- * A source that runs into the limit too often is shut out for a while. */
+ * A source that goes on in spite of the limit is shut out for a while. */
 #include "flow.h"
 
 #define SECOND 1000000000ULL
@@ -7,7 +7,7 @@
 /* A bucket holds up to `burst` packets and gains `rate` packets a second. */
 const volatile __u64 rate = 1000;
 const volatile __u64 burst = 32;
-/* After so many drops in a row a source is shut out. */
+/* After so many drops without a pause long enough to fill its bucket a source is shut out. */
 const volatile __u32 patience = 64;
 const volatile __u64 penalty_ns = SECOND / 4;
 
@@ -15,7 +15,7 @@ struct bucket {
 	__u64 tokens_ns; /* one packet costs SECOND / rate of them */
 	__u64 filled_at_ns;
 	__u64 shut_until_ns;
-	__u32 dropped_in_a_row;
+	__u32 dropped_since_full;
 	__u32 dropped;
 };
 
@@ -85,8 +85,10 @@ static __always_inline void refill(struct bucket *bucket, __u64 now)
 	if (gained > full)
 		gained = full;
 	bucket->tokens_ns += gained;
-	if (bucket->tokens_ns > full)
+	if (bucket->tokens_ns >= full) {
 		bucket->tokens_ns = full;
+		bucket->dropped_since_full = 0;
+	}
 	bucket->filled_at_ns = now;
 }
 
@@ -98,7 +100,7 @@ static __always_inline void shut(struct bucket *bucket, const struct address *so
 		.dropped = bucket->dropped,
 	};
 
-	bucket->dropped_in_a_row = 0;
+	bucket->dropped_since_full = 0;
 	bucket->shut_until_ns = event.until_ns;
 	bpf_ringbuf_output(&shut_out, &event, sizeof(event), 0);
 }
@@ -115,13 +117,12 @@ static __always_inline int next_packet(struct bucket *bucket, const struct addre
 	refill(bucket, now);
 	if (bucket->tokens_ns >= cost) {
 		bucket->tokens_ns -= cost;
-		bucket->dropped_in_a_row = 0;
 		total->passed++;
 		return XDP_PASS;
 	}
 	bucket->dropped++;
-	bucket->dropped_in_a_row++;
-	if (bucket->dropped_in_a_row >= patience)
+	bucket->dropped_since_full++;
+	if (bucket->dropped_since_full >= patience)
 		shut(bucket, source, now);
 	total->limited++;
 	return XDP_DROP;

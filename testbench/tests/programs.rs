@@ -201,7 +201,7 @@ fn check_seed(module: &Module, seed: &Seed) {
                     module.name
                 ),
                 (None, Some(program)) => {
-                    assert!(module.program_index(program).is_some(), "{program}")
+                    assert!(module.program_index(program).is_some(), "{program}");
                 }
                 _ => panic!("{}: {name}: a value or a program", module.name),
             }
