@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{exec, feature, pcap};
+use crate::commands::{asm, disasm, exec, feature, pcap};
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
 /// Netronome NFP, and checks that they agree.
@@ -20,6 +20,10 @@ input, 3 program refused, 4 backend missing here, 5 internal error.";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Assemble a program: text to raw instructions or a vector
+    Asm(asm::Args),
+    /// List the instructions of a program as assembly
+    Disasm(disasm::Args),
     /// Run raw bytecode once and print r0
     Exec(exec::Args),
     /// What each backend can do on this machine, and why not

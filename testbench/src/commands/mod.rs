@@ -6,6 +6,8 @@ use std::io::Write;
 use crate::args::{Cli, Command};
 use crate::exit::Exit;
 
+pub mod asm;
+pub mod disasm;
 pub mod exec;
 pub mod feature;
 pub mod pcap;
@@ -16,6 +18,8 @@ pub mod pcap;
 /// Whatever ends the command early; [`Exit::of`] gives the exit code.
 pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match cli.command {
+        Command::Asm(args) => asm::run(&args, out),
+        Command::Disasm(args) => disasm::run(&args, out),
         Command::Exec(args) => exec::run(&args, out),
         Command::Feature(args) => feature::run(&args, out),
         Command::Pcap(args) => pcap::run(&args, out),
