@@ -1,5 +1,7 @@
-//! What only the ELF file knows and the kernel wants to see in BTF: sizes of sections, offsets of
-//! variables, and which functions are hidden (libbpf's `btf_fixup_datasec`).
+//! From the compiler's BTF to the kernel's: sizes of sections, offsets of variables and hidden
+//! functions, which only the ELF file knows (libbpf's `btf_fixup_datasec`), and no externs.
+
+use std::collections::BTreeSet;
 
 use super::btf::{Btf, BtfKind, Linkage};
 use super::elf::{Elf, Section, SymbolKind};
@@ -14,11 +16,16 @@ const SIZE: usize = 8;
 const HEAD: usize = 12;
 /// Bytes of `struct btf_var_secinfo`; the offset is its second word.
 const SECTION_VAR: usize = 12;
+/// Kinds, as they stand in the second word.
+const INT: u32 = 1 << 24;
+const TYPEDEF: u32 = 8 << 24;
+const ENUM64: u32 = 19 << 24;
 
-/// The bytes of `.BTF` as the kernel takes them.
+/// The bytes of `.BTF` in the final layout.
 pub(super) fn fix_btf(elf: &Elf, section: &Section, btf: &Btf) -> Result<Vec<u8>, ObjectError> {
     let mut bytes = section.data.to_vec();
     relocate(elf, section, &mut bytes)?;
+    let hidden = hidden_functions(elf);
     for (_, found) in btf.iter() {
         match &found.kind {
             BtfKind::Datasec { size, vars } => {
@@ -32,7 +39,7 @@ pub(super) fn fix_btf(elf: &Elf, section: &Section, btf: &Btf) -> Result<Vec<u8>
             BtfKind::Func {
                 linkage: Linkage::Global,
                 ..
-            } if is_hidden(elf, btf.string(found.name).unwrap_or_default()) => {
+            } if hidden.contains(btf.string(found.name).unwrap_or_default()) => {
                 let at = found.offset + INFO;
                 let info = word(&bytes, at) & !0xffff;
                 put(&mut bytes, at, info);
@@ -41,6 +48,51 @@ pub(super) fn fix_btf(elf: &Elf, section: &Section, btf: &Btf) -> Result<Vec<u8>
         }
     }
     Ok(bytes)
+}
+
+/// Replaces what the kernel does not take: declarations of things defined elsewhere. They become
+/// types of the same length that nothing refers to, so that all ids stay.
+pub(super) fn without_externs(bytes: &[u8], btf: &Btf) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (_, found) in btf.iter() {
+        let at = found.offset;
+        match &found.kind {
+            BtfKind::Func {
+                linkage: Linkage::Extern,
+                ..
+            } => put(&mut bytes, at + INFO, TYPEDEF),
+            BtfKind::Var {
+                linkage: Linkage::Extern,
+                ..
+            } => {
+                put(&mut bytes, at + INFO, INT);
+                put(&mut bytes, at + SIZE, 1);
+                put(&mut bytes, at + HEAD, 8);
+            }
+            BtfKind::Datasec { vars, .. } if vars.iter().any(|var| is_extern(btf, var.type_id)) => {
+                put(&mut bytes, at, 0);
+                put(&mut bytes, at + INFO, ENUM64 | vars.len() as u32);
+                put(&mut bytes, at + SIZE, 8);
+                for (index, var) in vars.iter().enumerate() {
+                    let at = at + HEAD + index * SECTION_VAR;
+                    let name = btf.get(var.type_id).map_or(0, |found| found.name);
+                    put(&mut bytes, at, name);
+                    put(&mut bytes, at + 4, 0);
+                    put(&mut bytes, at + 8, 0);
+                }
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+fn is_extern(btf: &Btf, type_id: u32) -> bool {
+    match btf.get(type_id).map(|found| &found.kind) {
+        Some(BtfKind::Var { linkage, .. }) => *linkage == Linkage::Extern,
+        Some(BtfKind::Func { .. }) => true,
+        _ => false,
+    }
 }
 
 /// Adds the symbols' values to the words that relocations name.
@@ -69,11 +121,11 @@ fn sort_vars(bytes: &mut [u8], start: usize, count: usize) {
     entries.sort_by_key(|entry| word(entry, 4));
 }
 
-fn is_hidden(elf: &Elf, function: &str) -> bool {
-    let mut symbols = elf.symbols.iter();
-    symbols.any(|symbol| {
-        symbol.kind == SymbolKind::Function && symbol.hidden && symbol.name == function
-    })
+/// Names of the functions with hidden or internal visibility.
+fn hidden_functions<'a>(elf: &Elf<'a>) -> BTreeSet<&'a str> {
+    let symbols = elf.symbols.iter();
+    let hidden = symbols.filter(|symbol| symbol.hidden && symbol.kind == SymbolKind::Function);
+    hidden.map(|symbol| symbol.name).collect()
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

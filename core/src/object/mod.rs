@@ -69,7 +69,7 @@ fn read_btf(elf: &Elf) -> Result<(Option<Vec<u8>>, Option<Btf>), ObjectError> {
     let raw = Btf::parse(section.data).map_err(broken)?;
     let bytes = btf_fixup::fix_btf(elf, section, &raw)?;
     let btf = Btf::parse(&bytes).map_err(broken)?;
-    Ok((Some(bytes), Some(btf)))
+    Ok((Some(btf_fixup::without_externs(&bytes, &btf)), Some(btf)))
 }
 
 /// Text of the `license` section, up to its NUL.

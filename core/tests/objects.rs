@@ -1,0 +1,151 @@
+//! The object loader: `objects/*.c` are the cases, `*.o` what clang made of them, `*.txt` what the
+//! loader must make of that. `objects/build.sh` rebuilds the objects.
+
+use expect_test::expect_file;
+use iom_core::isa::module_text;
+use iom_core::module::Module;
+use iom_core::object::btf::{Btf, BtfKind};
+use iom_core::object::load_object;
+use proptest::prelude::*;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/objects")
+}
+
+/// Paths of the objects, sorted.
+fn objects() -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder()).expect("the cases");
+    let paths = entries.map(|entry| entry.expect("a case").path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "o"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+#[test]
+fn modules() {
+    for path in objects() {
+        let bytes = fs::read(&path).expect("an object");
+        let text = match load_object(&bytes, "case") {
+            Ok(module) => describe(&module),
+            Err(error) => format!("error: {error}\n"),
+        };
+        expect_file![path.with_extension("txt")].assert_eq(&text);
+    }
+}
+
+/// What a module holds, as text; of its types those that the loader may have changed.
+fn describe(module: &Module) -> String {
+    let mut text = String::new();
+    for program in &module.programs {
+        let (name, section) = (&program.name, &program.section);
+        let kind = (program.program_type, program.attach, program.fragments);
+        writeln!(text, "program {name}: section {section}, {kind:?}").unwrap();
+        for function in &program.functions {
+            writeln!(text, "  {function:?}").unwrap();
+        }
+    }
+    for program in &module.refused {
+        writeln!(text, "refused {}: {}", program.name, program.error).unwrap();
+    }
+    for program in &module.skipped {
+        writeln!(text, "skipped {}: {}", program.name, program.reason).unwrap();
+    }
+    for map in &module.maps {
+        writeln!(text, "map {}: BTF types {:?}", map.name, map.btf_types).unwrap();
+        if let Some(inner) = &map.inner {
+            writeln!(text, "  {inner:?}").unwrap();
+        }
+    }
+    if let Some(bytes) = &module.btf {
+        let btf = Btf::parse(bytes).expect("BTF that the loader has made");
+        for (id, found) in btf.iter() {
+            let of_elf = matches!(
+                found.kind,
+                BtfKind::Func { .. } | BtfKind::Var { .. } | BtfKind::Datasec { .. }
+            );
+            if !of_elf {
+                continue;
+            }
+            let name = btf.string(found.name).unwrap_or_default();
+            writeln!(text, "type {id} {name:?}: {:?}", found.kind).unwrap();
+        }
+    }
+    let all: Vec<_> = (0..module.programs.len()).collect();
+    text + &module_text(module, &all)
+}
+
+#[test]
+fn clang_rebuilds_the_objects() {
+    if Command::new("clang-19").arg("--version").output().is_err() {
+        eprintln!("skipped: clang-19 is not there");
+        return;
+    }
+    let out = tempfile::tempdir().expect("a folder");
+    let mut build = Command::new("sh");
+    let status = build
+        .arg(folder().join("build.sh"))
+        .env("OUT", out.path())
+        .status();
+    assert!(status.expect("sh").success());
+    for path in objects() {
+        let built = fs::read(out.path().join(path.file_name().expect("a name")));
+        let same = built.expect("a rebuilt object") == fs::read(&path).expect("an object");
+        assert!(
+            same,
+            "{} is not what clang-19 makes of its source",
+            path.display()
+        );
+    }
+}
+
+/// Loads what may be broken, and prints values of all its types.
+fn survives(bytes: &[u8]) {
+    match load_object(bytes, "case") {
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(module) => {
+            describe(&module);
+            let btf = module
+                .btf
+                .map(|bytes| Btf::parse(&bytes).expect("parsed before"));
+            for (id, _) in btf.iter().flat_map(Btf::iter) {
+                if let Some(btf) = &btf {
+                    btf.format_value(id, &[0x5a; 64]);
+                }
+            }
+        }
+    }
+}
+
+/// A case's object with a few bytes changed and the end cut off.
+fn broken_object() -> impl Strategy<Value = Vec<u8>> {
+    let objects = objects();
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+    let cut = prop_oneof![3 => Just(None), 1 => any::<prop::sample::Index>().prop_map(Some)];
+    (0..objects.len(), changes, cut).prop_map(move |(object, changes, cut)| {
+        let mut bytes = fs::read(&objects[object]).expect("an object");
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn broken_objects_are_errors(bytes in broken_object()) {
+        survives(&bytes);
+    }
+}

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Rebuilds the objects of the loader's tests, into OUT or beside the sources.
+set -eu
+cd "$(dirname "$0")"
+for source in *.c; do
+	name=${source%.c}
+	debug=-g
+	[ "$name" = no_debug ] && debug=
+	"${CLANG:-clang-19}" -O2 $debug -target bpf -mcpu=v3 -Wall -Wno-unused -Wno-visibility \
+		-fdebug-compilation-dir=. -c "$source" -o "${OUT:-.}/$name.o"
+done
