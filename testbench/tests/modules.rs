@@ -10,7 +10,7 @@ use std::{
 };
 
 use expect_test::expect_file;
-use iom_backends::{interpreter::Interpreter, kernel::KernelBackend};
+use iom_backends::kernel::KernelBackend;
 use iom_core::{
     abi::{Backend, Environment, Instance, LoadRequest, Recorder, RedirectKind},
     map::{MapContents, MapEntry, MapSet, MapType, MapValue},
@@ -48,11 +48,6 @@ fn kernel_modules_act_as_recorded() {
         return;
     }
     expect_file!["modules.txt"].assert_eq(&report(&KernelBackend::default()));
-}
-
-#[test]
-fn sim_modules_act_as_recorded() {
-    expect_file!["modules.txt"].assert_eq(&report(&Interpreter::default()));
 }
 
 /// One line for each module and capture.

@@ -1,15 +1,11 @@
 //! Each kind of program through the kernel backend, against what it must leave behind.
 
-#![cfg(target_os = "linux")]
-
-mod kernel_support;
-
+use crate::support::{
+    ENVIRONMENT, PLAIN, frame, kernel_is_here, load, module, plain, run, run_module,
+};
 use iom_backends::kernel::KernelBackend;
 use iom_core::abi::{BackendError, Environment, Frame, QueueId, Redirect, RedirectKind, XdpAction};
 use iom_core::map::{MapSpec, MapType, MapValue};
-use kernel_support::{
-    ENVIRONMENT, PLAIN, frame, kernel_is_here, load, module, plain, run, run_module,
-};
 
 const PACKET: [u8; 60] = [0xab; 60];
 

@@ -1,0 +1,9 @@
+//! The kernel backend on the running kernel. Where there is none these tests are skipped with one
+//! printed reason, and with `IOM_REQUIRE_KERNEL=1` they fail.
+
+#![cfg(target_os = "linux")]
+
+mod programs;
+mod run;
+mod support;
+mod vectors;

@@ -1,0 +1,198 @@
+//! The modules of `programs/` on the captures of `pcaps/`: the kernel leaves the same behind as
+//! the interpreter, and the same each time.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use iom_backends::interpreter::Interpreter;
+use iom_backends::kernel::KernelBackend;
+use iom_core::abi::{Backend, Frame, LoadRequest, QueueId, Recorder};
+use iom_core::map::{MapEntry, MapSet, MapValue};
+use iom_core::module::Module;
+use iom_core::object::load_object;
+use pcap_file::pcap::PcapReader;
+use serde_json::Value;
+
+use crate::support::{ENVIRONMENT, Run, frame, kernel_is_here};
+
+/// A module, its entry program and the entries that its maps begin with.
+struct Loaded {
+    name: String,
+    module: Arc<Module>,
+    entry: usize,
+    seed: Value,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn modules() -> Vec<Loaded> {
+    let folders = std::fs::read_dir(root().join("programs")).expect("programs/");
+    let mut loaded: Vec<Loaded> = folders
+        .filter_map(|folder| read_module(&folder.expect("a folder").path()))
+        .collect();
+    loaded.sort_by(|one, other| one.name.cmp(&other.name));
+    loaded
+}
+
+fn read_module(folder: &Path) -> Option<Loaded> {
+    let name = folder.file_name()?.to_str()?.to_owned();
+    let bytes = std::fs::read(folder.join(format!("{name}.o"))).ok()?;
+    let module = load_object(&bytes, &name).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let manifest = std::fs::read_to_string(folder.join("module.toml")).expect("a manifest");
+    let program = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("program = "))
+        .map(|name| name.trim_matches('"'));
+    let entry = program.and_then(|program| module.program_index(program));
+    let seed = std::fs::read(folder.join("seed.json")).map_or(Value::Null, |seed| {
+        serde_json::from_slice(&seed).expect("a seed is JSON")
+    });
+    Some(Loaded {
+        entry: entry.unwrap_or(0),
+        module: Arc::new(module),
+        name,
+        seed,
+    })
+}
+
+impl Loaded {
+    fn maps(&self) -> MapSet {
+        let maps = MapSet::create(&self.module.maps, 1)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        for (name, content) in self.seed.as_object().into_iter().flatten() {
+            let index = self.module.map_index(name).expect("a seeded map");
+            let map = maps.get(index as u32).expect("the map");
+            for entry in content["entries"].as_array().expect("entries") {
+                let hex = |field: &str| entry[field].as_str().map(bytes);
+                let program = || {
+                    let index = self.module.program_index(entry["program"].as_str()?)?;
+                    Some((index as u32).to_le_bytes().to_vec())
+                };
+                let entry = MapEntry {
+                    key: hex("key").expect("a key"),
+                    value: MapValue::Plain(hex("value").or_else(program).expect("a value")),
+                };
+                map.insert(&entry)
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
+        }
+        maps
+    }
+
+    fn run(&self, backend: &dyn Backend, packets: &[(u64, Vec<u8>)]) -> Run {
+        let maps = self.maps();
+        let instance = backend
+            .load(&LoadRequest {
+                module: &self.module,
+                entry: self.entry,
+                maps: &maps,
+                environment: ENVIRONMENT,
+                ports: 4,
+                queues: 1,
+            })
+            .unwrap_or_else(|error| panic!("{}: {error:#?}", self.name));
+        let mut frames: Vec<Frame> = (0..).zip(packets).map(new_frame).collect();
+        let mut outcomes = Vec::new();
+        let mut recorder = Recorder::default();
+        let mut worker = instance.worker(QueueId(0)).expect("a worker");
+        worker
+            .run(&mut frames, &mut outcomes, Some(&mut recorder))
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        drop(worker);
+        Run {
+            frames,
+            outcomes,
+            recorder,
+            maps: instance.maps().expect("the maps are dumped"),
+        }
+    }
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2)
+        .map(|index| u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).expect("hex"))
+        .collect()
+}
+
+fn new_frame((packet_id, (time_ns, packet)): (u64, &(u64, Vec<u8>))) -> Frame {
+    let mut frame = frame(packet_id, packet);
+    frame.ktime_ns = ENVIRONMENT.start_ns + time_ns;
+    frame.receive.ingress_ifindex = 2 + (packet_id % 4) as u32;
+    frame
+}
+
+/// The packets of the captures that the kernel takes, each with its distance in time from the
+/// first.
+fn captures() -> Vec<(String, Vec<(u64, Vec<u8>)>)> {
+    ["mix", "attack", "malformed", "ipv6", "routed-a"]
+        .map(|name| {
+            let file = File::open(root().join(format!("pcaps/{name}.pcap"))).expect("a capture");
+            let mut reader = PcapReader::new(file).expect("a capture's header");
+            let mut packets = Vec::new();
+            while let Some(packet) = reader.next_packet() {
+                let packet = packet.expect("a packet");
+                if packet.data.len() < 14 {
+                    continue;
+                }
+                packets.push((packet.timestamp.as_nanos() as u64, packet.data.into_owned()));
+            }
+            let first = packets.first().map_or(0, |(time, _)| *time);
+            for (time, _) in &mut packets {
+                *time = time.saturating_sub(first);
+            }
+            (name.to_owned(), packets)
+        })
+        .to_vec()
+}
+
+fn assert_same(name: &str, one: &Run, other: &Run, module: &Module) {
+    assert_eq!(one.outcomes.len(), other.outcomes.len());
+    let outcomes = one.outcomes.iter().zip(&other.outcomes);
+    let frames = one.frames.iter().zip(&other.frames);
+    for (packet, (outcomes, frames)) in outcomes.zip(frames).enumerate() {
+        assert_eq!(outcomes.0, outcomes.1, "{name}: packet {packet}");
+        let hex = |frame: &Frame| format!("{:02x?} {:02x?}", frame.metadata(), frame.packet());
+        assert_eq!(hex(frames.0), hex(frames.1), "{name}: packet {packet}");
+    }
+    assert_eq!(one.recorder.events, other.recorder.events, "{name}: events");
+    for (index, spec) in module.maps.iter().enumerate() {
+        assert_eq!(
+            one.maps[index], other.maps[index],
+            "{name}: map {}",
+            spec.name
+        );
+    }
+}
+
+#[test]
+fn kernel_and_interpreter_agree() {
+    if !kernel_is_here() {
+        return;
+    }
+    let captures = captures();
+    for loaded in modules() {
+        for (capture, packets) in &captures {
+            let name = format!("{} on {capture}", loaded.name);
+            let interpreter = loaded.run(&Interpreter::default(), packets);
+            let kernel = loaded.run(&KernelBackend::default(), packets);
+            assert_same(&name, &interpreter, &kernel, &loaded.module);
+        }
+    }
+}
+
+#[test]
+fn kernel_runs_are_repeatable() {
+    if !kernel_is_here() {
+        return;
+    }
+    let captures = captures();
+    for loaded in modules() {
+        let (capture, packets) = &captures[0];
+        let run = || loaded.run(&KernelBackend::default(), packets);
+        let name = format!("{} on {capture}", loaded.name);
+        assert_same(&name, &run(), &run(), &loaded.module);
+    }
+}
