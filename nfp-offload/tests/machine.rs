@@ -4,8 +4,8 @@ mod recorded;
 
 use iom_core::abi::XdpAction;
 use iom_nfp_offload::machine::{
-    Config, CounterWidth, Firmware, Helper, HelperCall, MachineFault, Memory, MicroEngine,
-    OutOfBounds, Outcome, Program, map_pointer,
+    Config, CounterWidth, Firmware, FirmwareFault, Helper, HelperCall, MachineFault, Memory,
+    MicroEngine, OutOfBounds, Outcome, Program, map_pointer,
 };
 use iom_nfp_offload::profile::FirmwareProfile;
 use serde_json::Value;
@@ -57,7 +57,7 @@ impl Memory for OneValue {
 }
 
 impl Firmware for OneValue {
-    fn call(&mut self, helper: Helper, call: &HelperCall<'_>) -> Result<u64, OutOfBounds> {
+    fn call(&mut self, helper: Helper, call: &HelperCall<'_>) -> Result<u64, FirmwareFault> {
         let mut key = [0; 16];
         call.key(&mut key);
         let mut data = [0; 8];

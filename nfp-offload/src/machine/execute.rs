@@ -4,9 +4,9 @@ use super::command::Issued;
 use super::entry::{Outcome, PacketBuffer};
 use super::fault::{FaultKind, MachineFault};
 use super::firmware::{Firmware, Helper, HelperCall};
-use super::lower::{CommandForm, Op, Program, ShiftForm, Target};
+use super::lower::{CommandForm, Op, Program, Target};
 use super::state::{Bank, State};
-use crate::isa::{Condition, Csr, ShiftControl, ShiftOp};
+use crate::isa::{Condition, Csr};
 
 /// How many bits of an indirect amount a double shift sees. No public text says it; with 6 the
 /// driver's 64-bit shifts by a register are right for an amount of 0.
@@ -72,7 +72,7 @@ impl MicroEngine {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            state: State::new(),
+            state: State::new(config.double_shift),
             packet: PacketBuffer::new(),
         }
     }
@@ -87,6 +87,11 @@ impl MicroEngine {
         self.enter(frame).map_err(|kind| kind.at(0))?;
         let mut word = 0;
         loop {
+            if let Some(Op::Register(op)) = program.ops.get(word) {
+                self.state.execute(op);
+                word += 1;
+                continue;
+            }
             match self
                 .step(program, word, firmware)
                 .map_err(|kind| kind.at(word))?
@@ -98,7 +103,6 @@ impl MicroEngine {
     }
 
     /// Executes the word at `word`, with the slots that it defers to.
-    #[inline]
     fn step<F: Firmware>(
         &mut self,
         program: &Program,
@@ -112,7 +116,7 @@ impl MicroEngine {
                 target,
                 defer,
             } => {
-                if !self.holds(condition) {
+                if !self.state.holds(condition) {
                     return Ok(self.not_taken(word));
                 }
                 let bubbles = if condition == Condition::Always {
@@ -154,16 +158,7 @@ impl MicroEngine {
             Op::Command(form) if form.defer > 0 => {
                 return self.deferring_command(program, word, form, firmware);
             }
-            Op::Alu { .. }
-            | Op::Shift(_)
-            | Op::LoadField(_)
-            | Op::Immed(_)
-            | Op::MulStart { .. }
-            | Op::MulStep { .. }
-            | Op::MulStore { .. }
-            | Op::CsrRead { .. }
-            | Op::IndexWrite { .. }
-            | Op::Command(_) => {
+            Op::Register(_) | Op::CsrRead { .. } | Op::Command(_) => {
                 self.straight(op, firmware)?;
                 return Ok(Flow::Next(word + 1));
             }
@@ -172,14 +167,8 @@ impl MicroEngine {
     }
 
     fn not_taken(&mut self, word: usize) -> Flow {
-        self.count();
+        self.state.count();
         Flow::Next(word + 1)
-    }
-
-    #[inline]
-    const fn count(&mut self) {
-        self.state.counters.instructions += 1;
-        self.state.counters.cycles += 1;
     }
 
     fn deferring_command<F: Firmware>(
@@ -191,7 +180,7 @@ impl MicroEngine {
     ) -> Result<Flow, FaultKind> {
         // The address is that of now, the data what the slots have put in transfer registers.
         let command: Issued = self.issue(form)?;
-        self.count();
+        self.state.count();
         self.slots(program, word, form.defer, firmware)?;
         self.perform(command, firmware)?;
         Ok(Flow::Next(word + 1 + usize::from(form.defer)))
@@ -204,7 +193,7 @@ impl MicroEngine {
         jump: Jump,
         firmware: &mut F,
     ) -> Result<Flow, FaultKind> {
-        self.count();
+        self.state.count();
         self.slots(program, word, jump.defer, firmware)?;
         self.state.counters.cycles += u64::from(jump.bubbles.saturating_sub(jump.defer));
         if self.state.counters.instructions > self.config.budget {
@@ -264,60 +253,14 @@ impl MicroEngine {
         }
     }
 
-    #[inline]
-    const fn holds(&self, condition: Condition) -> bool {
-        let state = &self.state;
-        let negative = state.flags >> 31 == 1;
-        match condition {
-            Condition::Equal => state.flags == 0,
-            Condition::NotEqual => state.flags != 0,
-            Condition::Minus => negative,
-            Condition::HigherSame => state.carry,
-            Condition::Lower => !state.carry,
-            Condition::GreaterEqual => negative == state.overflow,
-            Condition::Less => negative != state.overflow,
-            Condition::Always => true,
-        }
-    }
-
     /// Executes an instruction after which the next word follows.
-    #[inline]
     fn straight<F: Firmware>(&mut self, op: &Op, firmware: &mut F) -> Result<(), FaultKind> {
-        let state = &mut self.state;
         match *op {
-            Op::Alu {
-                op,
-                dst,
-                left,
-                right,
-                post,
-            } => {
-                let (left, right) = (state.read(left), state.read(right));
-                let result = state.alu(op, left, right);
-                state.previous_left = left;
-                state.previous = result;
-                state.write(dst, result);
-                state.post_modify(post);
-            }
-            Op::Shift(form) => self.shift(form),
-            Op::LoadField(form) => state.load_field(form),
-            Op::Immed(form) => state.immed(form),
-            Op::MulStart { left, right, post } => {
-                state.factors = (state.read(left), state.read(right));
-                state.post_modify(post);
-            }
-            Op::MulStep { wide } => state.multiply(wide),
-            Op::MulStore { dst, high, post } => {
-                let product = state.product >> if high { 32 } else { 0 };
-                state.write(dst, product as u32);
-                state.post_modify(post);
+            Op::Register(ref op) => {
+                self.state.execute(op);
+                return Ok(());
             }
             Op::CsrRead { csr } => self.read_csr(csr, firmware),
-            Op::IndexWrite { index, src, post } => {
-                let address = state.read(src);
-                state.write_index(index, address);
-                state.post_modify(post);
-            }
             Op::Command(form) if form.defer == 0 => {
                 let command = self.issue(form)?;
                 self.perform(command, firmware)?;
@@ -326,47 +269,8 @@ impl MicroEngine {
                 return Err(FaultKind::DeferSlot);
             }
         }
-        self.count();
+        self.state.count();
         Ok(())
-    }
-
-    fn shift(&mut self, form: ShiftForm) {
-        let state = &mut self.state;
-        let (left, right) = (state.read(form.left), state.read(form.right));
-        let amount = if form.indirect {
-            state.previous_left
-        } else {
-            form.amount.into()
-        };
-        let short = amount & 31;
-        let shifted = match form.control {
-            ShiftControl::Rotate => right.rotate_right(short),
-            ShiftControl::Left => right << short,
-            ShiftControl::Right if form.op == ShiftOp::Ashr => {
-                // The sign is that of the previous result.
-                let sign = (state.previous as i32 >> 31) as u32;
-                (pair(sign, right) >> short) as u32
-            }
-            ShiftControl::Right => right >> short,
-            ShiftControl::Double => {
-                let bits_6 = self.config.double_shift == DoubleShift::SixBits;
-                let amount = if bits_6 && amount & 63 == 32 {
-                    32
-                } else {
-                    short
-                };
-                (pair(left, right) >> amount) as u32
-            }
-        };
-        let result = match form.op {
-            ShiftOp::B | ShiftOp::Ashr => shifted,
-            ShiftOp::And => left & shifted,
-            ShiftOp::Or => left | shifted,
-        };
-        state.flags = result;
-        state.previous_left = left;
-        state.previous = result;
-        state.write(form.dst, result);
     }
 
     fn read_csr<F: Firmware>(&mut self, csr: Csr, firmware: &mut F) {
@@ -380,8 +284,4 @@ impl MicroEngine {
             Csr::LmAddr3 => self.state.lm_address(3),
         });
     }
-}
-
-const fn pair(high: u32, low: u32) -> u64 {
-    (high as u64) << 32 | low as u64
 }

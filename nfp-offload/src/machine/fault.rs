@@ -1,6 +1,6 @@
 //! What can go wrong while words are loaded or executed.
 
-use super::firmware::OutOfBounds;
+use super::firmware::{FirmwareFault, OutOfBounds};
 use crate::isa::DecodeError;
 use crate::ustore::UstoreError;
 
@@ -54,6 +54,9 @@ pub enum FaultKind {
     /// A command to an address where there is nothing.
     #[error(transparent)]
     OutOfBounds(#[from] OutOfBounds),
+    /// A helper was called with arguments that make no sense.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareFault),
     /// A command that needs transfer registers beyond the last.
     #[error("{words} transfer registers from number {first}, there are 32")]
     TransferRegisters {

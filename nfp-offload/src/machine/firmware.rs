@@ -13,6 +13,20 @@ pub struct OutOfBounds {
     pub len: usize,
 }
 
+/// Why a helper cannot do its work; a result that the program should see is not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FirmwareFault {
+    /// The program passed a table id that no map has.
+    #[error("there is no map with table id {table}")]
+    UnknownTable {
+        /// The table id.
+        table: u32,
+    },
+    /// The program passed a pointer to nothing.
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
+}
+
 /// Width of a counter in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CounterWidth {
@@ -55,7 +69,7 @@ pub enum Helper {
 /// The firmware around the program.
 pub trait Firmware: Memory {
     /// Executes a helper and returns R0.
-    fn call(&mut self, helper: Helper, call: &HelperCall<'_>) -> Result<u64, OutOfBounds>;
+    fn call(&mut self, helper: Helper, call: &HelperCall<'_>) -> Result<u64, FirmwareFault>;
 
     /// The next pseudo-random number.
     fn random(&mut self) -> u32;

@@ -40,16 +40,11 @@ pub(super) enum Target {
 /// One instruction in the internal form.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
-    Alu {
-        op: AluOp,
-        dst: Place,
-        left: Place,
-        right: Place,
-        post: Post,
+    Register(RegisterOp),
+    CsrRead {
+        csr: Csr,
     },
-    Shift(ShiftForm),
-    LoadField(LoadFieldForm),
-    Immed(ImmedForm),
+    Command(CommandForm),
     Branch {
         condition: Condition,
         target: Target,
@@ -67,6 +62,15 @@ pub(super) enum Op {
         post: Post,
         defer: u8,
     },
+}
+
+/// An instruction that touches registers only and cannot fail.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RegisterOp {
+    Alu(AluForm),
+    Shift(ShiftForm),
+    LoadField(LoadFieldForm),
+    Immed(ImmedForm),
     MulStart {
         left: Place,
         right: Place,
@@ -80,15 +84,21 @@ pub(super) enum Op {
         high: bool,
         post: Post,
     },
-    CsrRead {
-        csr: Csr,
-    },
     IndexWrite {
         index: u8,
         src: Place,
         post: Post,
     },
-    Command(CommandForm),
+}
+
+/// An ALU operation in the internal form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AluForm {
+    pub(super) op: AluOp,
+    pub(super) dst: Place,
+    pub(super) left: Place,
+    pub(super) right: Place,
+    pub(super) post: Post,
 }
 
 /// A shift in the internal form.
@@ -203,10 +213,10 @@ const fn not_modelled(what: &'static str) -> FaultKind {
 
 fn lower(word: u64, addresses: &Addresses) -> Result<Op, FaultKind> {
     Ok(match decode(ustore::strip(word)?)? {
-        Insn::Alu(insn) => lower_alu(&insn)?,
-        Insn::Shift(insn) => lower_shift(&insn)?,
-        Insn::LoadField(insn) => lower_load_field(&insn)?,
-        Insn::Immed(insn) => lower_immed(insn)?,
+        Insn::Alu(insn) => Op::Register(lower_alu(&insn)?),
+        Insn::Shift(insn) => Op::Register(lower_shift(&insn)?),
+        Insn::LoadField(insn) => Op::Register(lower_load_field(&insn)?),
+        Insn::Immed(insn) => Op::Register(lower_immed(insn)?),
         Insn::Branch(insn) => Op::Branch {
             condition: insn.condition,
             target: addresses.target(insn.target.into()),
@@ -224,13 +234,13 @@ fn lower(word: u64, addresses: &Addresses) -> Result<Op, FaultKind> {
             post: post(&[insn.src])?,
             defer: insn.defer,
         },
-        Insn::Mul(insn) => lower_mul(insn)?,
+        Insn::Mul(insn) => Op::Register(lower_mul(insn)?),
         Insn::CsrRead { csr } => Op::CsrRead { csr },
-        Insn::CsrWrite { csr, src } => Op::IndexWrite {
+        Insn::CsrWrite { csr, src } => Op::Register(RegisterOp::IndexWrite {
             index: csr.lm_index().ok_or(not_modelled("a write to this CSR"))?,
             src: source(src, Bank::A),
             post: post(&[src])?,
-        },
+        }),
         Insn::Command(insn) => lower_command(&insn)?,
         Insn::CtxArb { .. } => return Err(not_modelled("ctx_arb")),
         Insn::BranchByte { .. } => return Err(not_modelled("br_byte")),
@@ -293,17 +303,17 @@ const fn missing_left(right: Operand) -> Bank {
     }
 }
 
-fn lower_alu(insn: &Alu) -> Result<Op, FaultKind> {
-    Ok(Op::Alu {
+fn lower_alu(insn: &Alu) -> Result<RegisterOp, FaultKind> {
+    Ok(RegisterOp::Alu(AluForm {
         op: insn.op,
         dst: destination(insn.dst),
         left: source(insn.left, missing_left(insn.right)),
         right: source(insn.right, Bank::A),
         post: post(&[insn.dst, insn.left, insn.right])?,
-    })
+    }))
 }
 
-fn lower_shift(insn: &Shift) -> Result<Op, FaultKind> {
+fn lower_shift(insn: &Shift) -> Result<RegisterOp, FaultKind> {
     match (insn.op, insn.control) {
         (ShiftOp::Ashr, ShiftControl::Right)
         | (ShiftOp::B, _)
@@ -313,7 +323,7 @@ fn lower_shift(insn: &Shift) -> Result<Op, FaultKind> {
         ) => {}
         _ => return Err(not_modelled("this shift with this operation")),
     }
-    Ok(Op::Shift(ShiftForm {
+    Ok(RegisterOp::Shift(ShiftForm {
         op: insn.op,
         control: insn.control,
         amount: insn.amount,
@@ -324,7 +334,7 @@ fn lower_shift(insn: &Shift) -> Result<Op, FaultKind> {
     }))
 }
 
-fn lower_load_field(insn: &LoadField) -> Result<Op, FaultKind> {
+fn lower_load_field(insn: &LoadField) -> Result<RegisterOp, FaultKind> {
     let indirect = insn.amount == 0 && insn.control != ShiftControl::Rotate;
     if indirect || insn.control == ShiftControl::Double {
         return Err(not_modelled("ld_field with this shift"));
@@ -332,7 +342,7 @@ fn lower_load_field(insn: &LoadField) -> Result<Op, FaultKind> {
     let mask = (0..4)
         .filter(|byte| insn.bytes >> byte & 1 == 1)
         .fold(0, |mask, byte| mask | 0xff << (8 * byte));
-    Ok(Op::LoadField(LoadFieldForm {
+    Ok(RegisterOp::LoadField(LoadFieldForm {
         dst: destination(insn.dst),
         old: old_value(insn.dst),
         src: source(insn.src, Bank::A),
@@ -343,7 +353,7 @@ fn lower_load_field(insn: &LoadField) -> Result<Op, FaultKind> {
     }))
 }
 
-fn lower_immed(insn: Immed) -> Result<Op, FaultKind> {
+fn lower_immed(insn: Immed) -> Result<RegisterOp, FaultKind> {
     let shift = 8 * insn.shift.code() as u32;
     let mut value = u32::from(insn.value) << shift;
     if insn.invert {
@@ -354,7 +364,7 @@ fn lower_immed(insn: Immed) -> Result<Op, FaultKind> {
         ImmedWidth::Word => 0xffff << shift,
         ImmedWidth::Byte => return Err(not_modelled("immed_b")),
     };
-    Ok(Op::Immed(ImmedForm {
+    Ok(RegisterOp::Immed(ImmedForm {
         dst: destination(insn.dst),
         old: old_value(insn.dst),
         value: value & mask,
@@ -363,9 +373,9 @@ fn lower_immed(insn: Immed) -> Result<Op, FaultKind> {
     }))
 }
 
-fn lower_mul(insn: Mul) -> Result<Op, FaultKind> {
+fn lower_mul(insn: Mul) -> Result<RegisterOp, FaultKind> {
     let stores = |high| {
-        Ok(Op::MulStore {
+        Ok(RegisterOp::MulStore {
             dst: destination(insn.left),
             high,
             post: post(&[insn.left])?,
@@ -375,13 +385,13 @@ fn lower_mul(insn: Mul) -> Result<Op, FaultKind> {
         (MulKind::By24x8, _) => Err(not_modelled("a 24x8 multiplication")),
         (_, MulStep::Last) => stores(false),
         (_, MulStep::Last2) => stores(true),
-        (MulKind::Start, _) => Ok(Op::MulStart {
+        (MulKind::Start, _) => Ok(RegisterOp::MulStart {
             left: source(insn.left, Bank::A),
             right: source(insn.right, Bank::A),
             post: post(&[insn.left, insn.right])?,
         }),
-        (MulKind::By16x16, _) => Ok(Op::MulStep { wide: false }),
-        (MulKind::By32x32, _) => Ok(Op::MulStep { wide: true }),
+        (MulKind::By16x16, _) => Ok(RegisterOp::MulStep { wide: false }),
+        (MulKind::By32x32, _) => Ok(RegisterOp::MulStep { wide: true }),
     }
 }
 

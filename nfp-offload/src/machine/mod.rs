@@ -3,6 +3,7 @@
 //! and exit. It models what the driver's code relies on, and no more: a word that needs more is a
 //! fault. Agreement with it is no evidence about a card.
 
+mod alu;
 mod command;
 mod entry;
 mod execute;
@@ -17,7 +18,8 @@ pub use entry::{FRAME_LEN_MAX, Outcome, ResultWord};
 pub use execute::{Config, DoubleShift, MicroEngine};
 pub use fault::{FaultKind, MachineFault};
 pub use firmware::{
-    CounterWidth, Firmware, Helper, HelperCall, Memory, OutOfBounds, map_address, map_pointer,
+    CounterWidth, Firmware, FirmwareFault, Helper, HelperCall, Memory, OutOfBounds, map_address,
+    map_pointer,
 };
 pub use lower::Program;
 pub use state::Counters;

@@ -3,8 +3,7 @@
 //! All that an operand can name is in one array of words, so that reading most operands is one
 //! indexed load: both banks, transfer registers, the 256 immediates, local memory.
 
-use super::lower::{ImmedForm, LoadFieldForm};
-use crate::isa::{AluOp, ShiftControl};
+use super::execute::DoubleShift;
 
 /// Bank of a general-purpose register.
 #[derive(Clone, Copy, Debug)]
@@ -118,10 +117,11 @@ pub(super) struct State {
     /// A CSR that was read, for the next `immed`.
     pub(super) csr_value: Option<u32>,
     pub(super) counters: Counters,
+    pub(super) double_shift: DoubleShift,
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(double_shift: DoubleShift) -> Self {
         let mut words: Box<[u32; WORDS]> = vec![0; WORDS]
             .into_boxed_slice()
             .try_into()
@@ -142,6 +142,7 @@ impl State {
             product: 0,
             csr_value: None,
             counters: Counters::default(),
+            double_shift,
         }
     }
 
@@ -276,71 +277,6 @@ impl State {
             };
             *address = moved & 0xfff;
         }
-    }
-
-    /// `ld_field`; leaves the condition codes alone.
-    #[inline]
-    pub(super) fn load_field(&mut self, form: LoadFieldForm) {
-        let src = self.read(form.src);
-        let shifted = match form.control {
-            ShiftControl::Right => src >> form.amount,
-            ShiftControl::Left => src << form.amount,
-            ShiftControl::Rotate | ShiftControl::Double => src.rotate_right(form.amount.into()),
-        };
-        self.previous = shifted & form.mask | self.read(form.old) & form.keep;
-        self.write(form.dst, self.previous);
-    }
-
-    /// `immed`; leaves the condition codes alone. After a CSR read it receives that value.
-    #[inline]
-    pub(super) fn immed(&mut self, form: ImmedForm) {
-        self.previous = match self.csr_value.take() {
-            Some(value) => value,
-            None if form.keep == 0 => form.value,
-            None => form.value | self.read(form.old) & form.keep,
-        };
-        self.write(form.dst, self.previous);
-        self.post_modify(form.post);
-    }
-
-    /// The product of the factors, of which a 16x16 multiplication sees the low halves.
-    pub(super) fn multiply(&mut self, wide: bool) {
-        let mask = if wide { u32::MAX } else { 0xffff };
-        let (left, right) = self.factors;
-        self.product = u64::from(left & mask) * u64::from(right & mask);
-    }
-
-    /// Result of an ALU operation; sets the condition codes. Logic leaves the carry alone.
-    #[inline]
-    pub(super) fn alu(&mut self, op: AluOp, left: u32, right: u32) -> u32 {
-        let result = match op {
-            AluOp::B => right,
-            AluOp::NotB => !right,
-            AluOp::And => left & right,
-            AluOp::NotAAnd => !left & right,
-            AluOp::AndNotB => left & !right,
-            AluOp::Or => left | right,
-            AluOp::Xor => left ^ right,
-            AluOp::Add => return self.add(left, right, false),
-            AluOp::Add16 => return self.add(left, right & 0xffff, false),
-            AluOp::AddCarry => return self.add(left, right, self.carry),
-            // A difference sets the carry if there is no borrow.
-            AluOp::Sub => return self.add(left, !right, true),
-            AluOp::SubCarry => return self.add(left, !right, self.carry),
-        };
-        self.flags = result;
-        self.overflow = false;
-        result
-    }
-
-    #[inline]
-    fn add(&mut self, left: u32, right: u32, carry: bool) -> u32 {
-        let sum = u64::from(left) + u64::from(right) + u64::from(carry);
-        let result = sum as u32;
-        self.flags = result;
-        self.carry = sum >> 32 != 0;
-        self.overflow = (left ^ result) & (right ^ result) & 1 << 31 != 0;
-        result
     }
 }
 

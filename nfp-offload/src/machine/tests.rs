@@ -46,7 +46,7 @@ impl Memory for SmallMemory {
 }
 
 impl Firmware for SmallMemory {
-    fn call(&mut self, _: Helper, call: &HelperCall<'_>) -> Result<u64, OutOfBounds> {
+    fn call(&mut self, _: Helper, call: &HelperCall<'_>) -> Result<u64, FirmwareFault> {
         call.key(&mut [0; 64]);
         call.value(&mut [0; 64]);
         Ok(0)
