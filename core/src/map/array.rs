@@ -40,6 +40,14 @@ impl ArrayMap {
         self.value(queue, index_of(key)?)
     }
 
+    /// Refuses an update that asks for the value's lock, after what the kernel looks at first
+    /// (`array_map_update_elem`).
+    pub(super) fn refuse_lock(&self, key: &[u8], mode: UpdateMode) -> Result<(), Errno> {
+        self.lookup(0, key).ok_or(Errno::E2BIG)?;
+        mode.check(true)?;
+        Err(Errno::EINVAL)
+    }
+
     /// Sets a queue's value.
     pub(super) fn update(
         &self,

@@ -196,12 +196,14 @@ impl Map {
         value: &[u8],
         flags: u64,
     ) -> Result<(), Errno> {
-        let mode = UpdateMode::from_flags(flags)?;
+        let (mode, locked) = UpdateMode::from_program_flags(flags)?;
         self.check_sizes(key, Some(value))?;
         if queue.0 >= self.queues {
             return Err(Errno::EINVAL);
         }
         match &self.storage {
+            Storage::Array(array) if locked => array.refuse_lock(key, mode),
+            _ if locked => Err(Errno::EINVAL),
             Storage::Array(array) => array.update(queue.0, key, value, mode),
             Storage::Hash(hash) => hash.update(queue.0, key, value, mode),
             Storage::LpmTrie(trie) => trie.update(key, value, mode),
@@ -364,6 +366,11 @@ impl Map {
         for value in &values {
             self.check_sizes(key, Some(value))?;
         }
+        let mode = if self.spec.map_type == MapType::DevmapHash {
+            device_hash_mode(mode, &values[0])?
+        } else {
+            mode
+        };
         match &self.storage {
             Storage::Array(array) => array.update_all(key, &values, mode),
             Storage::Hash(hash) => hash.update_all(0, key, &values, mode),
@@ -398,4 +405,16 @@ impl Map {
             Err(Errno::EINVAL)
         }
     }
+}
+
+/// A hash of devices has no empty places, and takes new entries under `BPF_EXIST` too
+/// (`__dev_map_hash_update_elem`).
+fn device_hash_mode(mode: UpdateMode, value: &[u8]) -> Result<UpdateMode, Errno> {
+    if value.starts_with(&[0; 4]) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(match mode {
+        UpdateMode::Exist => UpdateMode::Any,
+        UpdateMode::Any | UpdateMode::NoExist => mode,
+    })
 }

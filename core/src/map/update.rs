@@ -33,6 +33,11 @@ impl UpdateMode {
         }
     }
 
+    /// The mode of a program's flags, and whether they ask for the value's lock.
+    pub(super) fn from_program_flags(flags: u64) -> Result<(Self, bool), Errno> {
+        Ok((Self::from_flags(flags & !F_LOCK)?, flags & F_LOCK != 0))
+    }
+
     /// Whether an update may go on, given whether there is an entry.
     pub(super) const fn check(self, exists: bool) -> Result<(), Errno> {
         match self {

@@ -1,0 +1,318 @@
+//! Maps of the running kernel, straight through `bpf(2)`, and a small program that does to a map
+//! what it is told: the ground truth that our maps are measured against.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use iom_core::map::{Errno, MapSpec, MapValue};
+
+const MAP_CREATE: i32 = 0;
+const MAP_LOOKUP: i32 = 1;
+const MAP_UPDATE: i32 = 2;
+const MAP_DELETE: i32 = 3;
+const MAP_GET_NEXT_KEY: i32 = 4;
+const PROG_LOAD: i32 = 5;
+const PROG_TEST_RUN: i32 = 10;
+const PROG_TYPE_XDP: u32 = 6;
+
+/// `union bpf_attr`, as bytes.
+struct Attr([u8; 128]);
+
+impl Attr {
+    fn new() -> Self {
+        Self([0; 128])
+    }
+
+    fn u32(mut self, offset: usize, value: u32) -> Self {
+        self.0[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        self
+    }
+
+    fn u64(mut self, offset: usize, value: u64) -> Self {
+        self.0[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+        self
+    }
+
+    fn pointer<T>(self, offset: usize, to: *const T) -> Self {
+        self.u64(offset, to as u64)
+    }
+
+    fn call(mut self, command: i32) -> Result<i32, Errno> {
+        // SAFETY: the attribute is a live buffer of the given size, and every pointer in it was
+        // put there by a caller from a buffer that lives longer than the call.
+        #[expect(unsafe_code, reason = "system call")]
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                command,
+                self.0.as_mut_ptr(),
+                self.0.len() as libc::c_uint,
+            )
+        };
+        if result >= 0 {
+            Ok(result as i32)
+        } else {
+            let error = std::io::Error::last_os_error();
+            Err(Errno::new(error.raw_os_error().unwrap_or(0)))
+        }
+    }
+
+    fn open(self, command: i32) -> Result<OwnedFd, Errno> {
+        let fd = self.call(command)?;
+        // SAFETY: the kernel has just made this descriptor for us.
+        #[expect(unsafe_code, reason = "system call")]
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// Why there is no `bpf(2)` here, if so.
+pub(crate) fn missing() -> Option<String> {
+    let spec = MapSpec::new("probe", iom_core::map::MapType::Array, 4, 4, 1);
+    match KernelMap::create(&spec) {
+        Ok(_) => None,
+        Err(errno) => Some(format!("bpf(2) cannot create a map here: {errno}")),
+    }
+}
+
+/// CPUs that the kernel keeps values for.
+pub(crate) fn possible_cpus() -> u32 {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+    let last = text.trim().rsplit(['-', ',']).next().unwrap();
+    last.parse::<u32>().unwrap() + 1
+}
+
+/// Keeps the calling thread on one CPU.
+pub(crate) fn pin(cpu: usize) {
+    // SAFETY: the set is plain data, initialised by zeros, and passed with its size.
+    #[expect(unsafe_code, reason = "system call")]
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    assert_eq!(result, 0, "pin to CPU {cpu}");
+}
+
+/// A map of the kernel.
+pub(crate) struct KernelMap {
+    fd: OwnedFd,
+    key_size: usize,
+    value_size: usize,
+    per_cpu: bool,
+}
+
+impl KernelMap {
+    pub(crate) fn create(spec: &MapSpec) -> Result<Self, Errno> {
+        let fd = Attr::new()
+            .u32(0, spec.map_type.number())
+            .u32(4, spec.key_size)
+            .u32(8, spec.value_size)
+            .u32(12, spec.max_entries)
+            .u32(16, spec.flags.0)
+            .open(MAP_CREATE)?;
+        Ok(Self {
+            fd,
+            key_size: spec.key_size as usize,
+            value_size: spec.value_size as usize,
+            per_cpu: spec.map_type.is_per_cpu(),
+        })
+    }
+
+    pub(crate) fn fd(&self) -> u32 {
+        self.fd.as_raw_fd() as u32
+    }
+
+    fn element(&self, key: &[u8]) -> Attr {
+        Attr::new().u32(0, self.fd()).pointer(8, key.as_ptr())
+    }
+
+    /// Bytes of one CPU's value in what the system call moves.
+    fn stride(&self) -> usize {
+        if self.per_cpu {
+            self.value_size.next_multiple_of(8)
+        } else {
+            self.value_size
+        }
+    }
+
+    pub(crate) fn update(&self, key: &[u8], value: &MapValue, flags: u64) -> Result<(), Errno> {
+        let mut bytes = Vec::new();
+        match value {
+            MapValue::Plain(value) => bytes.extend(value),
+            MapValue::PerQueue(values) => {
+                for value in values {
+                    bytes.extend(value);
+                    bytes.resize(bytes.len().next_multiple_of(8), 0);
+                }
+            }
+        }
+        let attr = self.element(key).pointer(16, bytes.as_ptr());
+        attr.u64(24, flags).call(MAP_UPDATE).map(|_| ())
+    }
+
+    pub(crate) fn lookup(&self, key: &[u8]) -> Result<MapValue, Errno> {
+        let cpus = if self.per_cpu { possible_cpus() } else { 1 };
+        let mut bytes = vec![0_u8; self.stride() * cpus as usize];
+        let attr = self.element(key).pointer(16, bytes.as_mut_ptr());
+        attr.call(MAP_LOOKUP)?;
+        let mut values = bytes
+            .chunks(self.stride())
+            .map(|value| value[..self.value_size].to_vec());
+        Ok(if self.per_cpu {
+            MapValue::PerQueue(values.collect())
+        } else {
+            MapValue::Plain(values.next().unwrap())
+        })
+    }
+
+    pub(crate) fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        self.element(key).call(MAP_DELETE).map(|_| ())
+    }
+
+    /// All keys with their values, sorted.
+    pub(crate) fn contents(&self) -> Vec<(Vec<u8>, MapValue)> {
+        let mut entries = Vec::new();
+        let mut key: Option<Vec<u8>> = None;
+        loop {
+            let mut next = vec![0_u8; self.key_size];
+            let previous = key.as_ref().map_or(std::ptr::null(), |key| key.as_ptr());
+            let attr = Attr::new().u32(0, self.fd()).pointer(8, previous);
+            if attr
+                .pointer(16, next.as_mut_ptr())
+                .call(MAP_GET_NEXT_KEY)
+                .is_err()
+            {
+                break;
+            }
+            if let Ok(value) = self.lookup(&next) {
+                entries.push((next.clone(), value));
+            }
+            key = Some(next);
+        }
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        entries
+    }
+}
+
+/// Where the parts of a command are in the command map's value.
+const OPERATION: i16 = 0;
+const FLAGS: i16 = 8;
+const RESULT: i16 = 16;
+const READ: i16 = 24;
+const KEY: i16 = 32;
+const VALUE: i16 = 512;
+const COMMAND_SIZE: u32 = 1024;
+
+/// A program that does to a map what the command map says.
+pub(crate) struct KernelProgram {
+    fd: OwnedFd,
+    command: KernelMap,
+}
+
+/// What a program does to a map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    Lookup,
+    Update,
+    Delete,
+}
+
+impl KernelProgram {
+    pub(crate) fn new(map: &KernelMap) -> Result<Self, Errno> {
+        let spec = MapSpec::new("command", iom_core::map::MapType::Array, 4, COMMAND_SIZE, 1);
+        let command = KernelMap::create(&spec)?;
+        let code = program(map.fd(), command.fd());
+        let license = c"GPL";
+        let attr = Attr::new()
+            .u32(0, PROG_TYPE_XDP)
+            .u32(4, code.len() as u32)
+            .pointer(8, code.as_ptr())
+            .pointer(16, license.as_ptr());
+        Ok(Self {
+            fd: attr.open(PROG_LOAD)?,
+            command,
+        })
+    }
+
+    /// Runs one operation: what the helper returned, 0 or 1 for a lookup with the first four bytes
+    /// of the value.
+    pub(crate) fn run(
+        &self,
+        operation: Operation,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+    ) -> (i64, u32) {
+        let mut command = vec![0_u8; COMMAND_SIZE as usize];
+        let mut put = |offset: i16, bytes: &[u8]| {
+            command[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+        };
+        put(OPERATION, &[operation as u8]);
+        put(FLAGS, &flags.to_le_bytes());
+        put(KEY, key);
+        put(VALUE, value);
+        self.command
+            .update(&[0; 4], &MapValue::Plain(command), 0)
+            .unwrap();
+        let packet = [0_u8; 64];
+        Attr::new()
+            .u32(0, self.fd.as_raw_fd() as u32)
+            .u32(8, packet.len() as u32)
+            .pointer(16, packet.as_ptr())
+            .u32(32, 1)
+            .call(PROG_TEST_RUN)
+            .unwrap();
+        let MapValue::Plain(command) = self.command.lookup(&[0; 4]).unwrap() else {
+            unreachable!("an array has plain values");
+        };
+        let word = |offset: i16| {
+            let bytes = &command[offset as usize..offset as usize + 8];
+            i64::from_le_bytes(bytes.try_into().unwrap())
+        };
+        (word(RESULT), word(READ) as u32)
+    }
+}
+
+/// The program's instructions. r6 is the command.
+fn program(map: u32, command: u32) -> Vec<u64> {
+    let insn = |opcode: u8, dst: u8, src: u8, offset: i16, imm: i32| {
+        u64::from(opcode)
+            | u64::from(dst | src << 4) << 8
+            | u64::from(offset as u16) << 16
+            | u64::from(imm as u32) << 32
+    };
+    let mov = |dst, imm| insn(0xb7, dst, 0, 0, imm);
+    let mov_reg = |dst, src| insn(0xbf, dst, src, 0, 0);
+    let add = |dst, imm: i16| insn(0x07, dst, 0, 0, i32::from(imm));
+    let call = |helper| insn(0x85, 0, 0, 0, helper);
+    vec![
+        // r6 = the command map's value (BPF_PSEUDO_MAP_VALUE), r1 = the map (BPF_PSEUDO_MAP_FD)
+        insn(0x18, 6, 2, 0, command as i32),
+        0,
+        insn(0x18, 1, 1, 0, map as i32),
+        0,
+        mov_reg(2, 6),
+        add(2, KEY),
+        insn(0x79, 7, 6, OPERATION, 0),
+        // if r7 == Update goto update; if r7 == Delete goto delete
+        insn(0x15, 7, 0, 7, Operation::Update as i32),
+        insn(0x15, 7, 0, 11, Operation::Delete as i32),
+        call(1),
+        insn(0x15, 0, 0, 10, 0),
+        insn(0x61, 1, 0, 0, 0),
+        insn(0x7b, 6, 1, READ, 0),
+        mov(0, 1),
+        insn(0x05, 0, 0, 6, 0),
+        // update:
+        mov_reg(3, 6),
+        add(3, VALUE),
+        insn(0x79, 4, 6, FLAGS, 0),
+        call(2),
+        insn(0x05, 0, 0, 1, 0),
+        // delete:
+        call(3),
+        // store:
+        insn(0x7b, 6, 0, RESULT, 0),
+        mov(0, 2),
+        insn(0x95, 0, 0, 0, 0),
+    ]
+}

@@ -1,0 +1,374 @@
+//! Our maps against the running kernel's, over random operations by user space and by a program:
+//! every error number, every value, and at the end all contents.
+
+mod bpf;
+
+use bpf::{KernelMap, KernelProgram, Operation, pin, possible_cpus};
+use iom_core::abi::QueueId;
+use iom_core::map::{Errno, Map, MapFlags, MapSpec, MapType, MapValue};
+
+/// Whether the kernel takes part; prints why not.
+fn kernel_is_here(test: &str) -> bool {
+    let Some(reason) = bpf::missing() else {
+        return true;
+    };
+    assert!(
+        std::env::var_os("IOM_REQUIRE_KERNEL").is_none_or(|value| value != "1"),
+        "IOM_REQUIRE_KERNEL=1, but {reason}"
+    );
+    eprintln!("{test}: skipped: {reason}");
+    false
+}
+
+/// splitmix64
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// One kind of map and how to make keys for it.
+struct Case {
+    spec: MapSpec,
+    /// Makes a key from a random source.
+    key: fn(&mut Random) -> Vec<u8>,
+    /// Makes one value.
+    value: fn(&mut Random) -> Vec<u8>,
+    /// Whether programs may touch the map.
+    by_program: bool,
+    steps: u32,
+}
+
+fn word_key(random: &mut Random) -> Vec<u8> {
+    (random.below(14) as u32).to_le_bytes().to_vec()
+}
+
+fn word_value(random: &mut Random) -> Vec<u8> {
+    (random.below(1 << 32) as u32).to_le_bytes().to_vec()
+}
+
+fn case(map_type: MapType, max_entries: u32) -> Case {
+    Case {
+        spec: MapSpec::new("m", map_type, 4, 4, max_entries),
+        key: word_key,
+        value: word_value,
+        by_program: true,
+        steps: 400,
+    }
+}
+
+impl Case {
+    fn flags(mut self, flags: u32) -> Self {
+        self.spec.flags = MapFlags(flags);
+        self
+    }
+}
+
+/// Runs the same random operations on both maps.
+fn compare(case: &Case, seed: u64) {
+    pin(0);
+    let cpus = possible_cpus();
+    let kernel = KernelMap::create(&case.spec).unwrap();
+    let program = case
+        .by_program
+        .then(|| KernelProgram::new(&kernel).unwrap());
+    let ours = Map::create_for_cpus(&case.spec, cpus, cpus).unwrap();
+    let mut random = Random(seed);
+    let name = case.spec.map_type.name();
+    for step in 0..case.steps {
+        let at = format!("{name}, seed {seed}, step {step}");
+        let key = (case.key)(&mut random);
+        let operation = random.below(10);
+        let flags = match random.below(8) {
+            0 => 1,
+            1 => 2,
+            2 => 3 + random.below(6),
+            _ => 0,
+        };
+        match &program {
+            Some(program) if random.below(2) == 0 => {
+                let value = (case.value)(&mut random);
+                compare_program(program, &ours, operation, &key, &value, flags, &at);
+            }
+            _ => compare_user(
+                case,
+                &kernel,
+                &ours,
+                operation,
+                &key,
+                &mut random,
+                flags,
+                &at,
+            ),
+        }
+        if (step + 1) % case.steps.div_ceil(6) == 0 || step + 1 == case.steps {
+            let entries = ours.contents().entries.into_iter();
+            let ours: Vec<_> = entries.map(|entry| (entry.key, entry.value)).collect();
+            assert_eq!(ours, kernel.contents(), "contents at {at}");
+        }
+    }
+}
+
+fn compare_program(
+    program: &KernelProgram,
+    ours: &Map,
+    operation: u64,
+    key: &[u8],
+    value: &[u8],
+    flags: u64,
+    at: &str,
+) {
+    let result = |result: Result<(), Errno>| match result {
+        Ok(()) => 0,
+        Err(errno) => i64::from(-errno.number()),
+    };
+    let queue = QueueId(0);
+    match operation {
+        0..5 => {
+            let expected = program.run(Operation::Update, key, value, flags).0;
+            let got = result(ours.update(queue, key, value, flags));
+            assert_eq!(
+                got, expected,
+                "program's update {key:?} flags {flags} at {at}"
+            );
+        }
+        5..7 => {
+            let expected = program.run(Operation::Delete, key, value, flags).0;
+            assert_eq!(
+                result(ours.delete(key)),
+                expected,
+                "program's delete {key:?} at {at}"
+            );
+        }
+        _ => {
+            let (found, word) = program.run(Operation::Lookup, key, value, flags);
+            let expected = (found == 1).then(|| word.to_le_bytes().to_vec());
+            let got = ours
+                .lookup(queue, key)
+                .map(|value| value.to_vec()[..4].to_vec());
+            assert_eq!(got, expected, "program's lookup {key:?} at {at}");
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "both sides of one step")]
+fn compare_user(
+    case: &Case,
+    kernel: &KernelMap,
+    ours: &Map,
+    operation: u64,
+    key: &[u8],
+    random: &mut Random,
+    flags: u64,
+    at: &str,
+) {
+    match operation {
+        0..5 => {
+            let value = if case.spec.map_type.is_per_cpu() {
+                let values = (0..possible_cpus()).map(|_| (case.value)(random));
+                MapValue::PerQueue(values.collect())
+            } else {
+                MapValue::Plain((case.value)(random))
+            };
+            assert_eq!(
+                ours.user_update(key, &value, flags),
+                kernel.update(key, &value, flags),
+                "user's update {key:?} {value:?} flags {flags} at {at}"
+            );
+        }
+        5..7 => {
+            let expected = kernel.delete(key);
+            assert_eq!(
+                ours.user_delete(key),
+                expected,
+                "user's delete {key:?} at {at}"
+            );
+        }
+        _ => {
+            let expected = kernel.lookup(key);
+            assert_eq!(
+                ours.user_lookup(key),
+                expected,
+                "user's lookup {key:?} at {at}"
+            );
+        }
+    }
+}
+
+fn compare_all(test: &str, cases: &[Case], seeds: u64) {
+    if kernel_is_here(test) {
+        for case in cases {
+            for seed in 0..seeds {
+                compare(case, seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn kernel_arrays() {
+    let cases = [case(MapType::Array, 10), case(MapType::PercpuArray, 10)];
+    compare_all("kernel_arrays", &cases, 4);
+}
+
+#[test]
+fn kernel_hashes() {
+    let cases = [
+        case(MapType::Hash, 10),
+        case(MapType::Hash, 10).flags(MapFlags::NO_PREALLOC),
+        case(MapType::PercpuHash, 10),
+        case(MapType::PercpuHash, 10).flags(MapFlags::NO_PREALLOC),
+    ];
+    compare_all("kernel_hashes", &cases, 6);
+}
+
+/// Keys of 16 bits that share prefixes, now and then too long.
+fn lpm_key(random: &mut Random) -> Vec<u8> {
+    let len = random.below(18) as u32;
+    let data = [random.below(4) as u8 * 0x51, random.below(4) as u8 * 0x30];
+    [&len.to_le_bytes()[..], &data].concat()
+}
+
+#[test]
+fn kernel_lpm_tries() {
+    let mut trie = case(MapType::LpmTrie, 12).flags(MapFlags::NO_PREALLOC);
+    trie.spec.key_size = 6;
+    trie.key = lpm_key;
+    compare_all("kernel_lpm_tries", &[trie], 12);
+}
+
+#[test]
+fn kernel_lru_hashes() {
+    let mut cases = Vec::new();
+    let keys: [(u32, fn(&mut Random) -> Vec<u8>); 5] = [
+        (10, |random| {
+            (random.below(24) as u32).to_le_bytes().to_vec()
+        }),
+        (1, word_key),
+        (100, |random| {
+            (random.below(170) as u32).to_le_bytes().to_vec()
+        }),
+        (600, |random| {
+            (random.below(900) as u32).to_le_bytes().to_vec()
+        }),
+        (2000, |random| {
+            (random.below(2500) as u32).to_le_bytes().to_vec()
+        }),
+    ];
+    for (max_entries, key) in keys {
+        for flags in [0, MapFlags::NO_COMMON_LRU] {
+            let mut lru = case(MapType::LruHash, max_entries).flags(flags);
+            lru.key = key;
+            lru.steps = 400 + max_entries * 3;
+            cases.push(lru);
+        }
+    }
+    compare_all("kernel_lru_hashes", &cases, 2);
+}
+
+/// Targets that exist everywhere: no interface, and the loopback interface.
+fn device(random: &mut Random) -> Vec<u8> {
+    (random.below(2) as u32).to_le_bytes().to_vec()
+}
+
+#[test]
+fn kernel_devmaps() {
+    let mut cases = [case(MapType::Devmap, 10), case(MapType::DevmapHash, 10)];
+    for case in &mut cases {
+        case.value = device;
+        case.by_program = false;
+    }
+    compare_all("kernel_devmaps", &cases, 4);
+}
+
+#[test]
+fn kernel_cpumaps() {
+    let mut cpumap = case(MapType::Cpumap, 2);
+    cpumap.value = |random| {
+        ([0, 1, 192, 16_385][random.below(4) as usize] as u32)
+            .to_le_bytes()
+            .to_vec()
+    };
+    cpumap.key = |random| (random.below(4) as u32).to_le_bytes().to_vec();
+    cpumap.by_program = false;
+    cpumap.steps = 60;
+    compare_all("kernel_cpumaps", &[cpumap], 2);
+}
+
+/// What the kernel says to declarations, good and bad.
+#[test]
+fn kernel_creation() {
+    if !kernel_is_here("kernel_creation") {
+        return;
+    }
+    let types = [
+        MapType::Array,
+        MapType::PercpuArray,
+        MapType::Hash,
+        MapType::PercpuHash,
+        MapType::LruHash,
+        MapType::LpmTrie,
+        MapType::ProgArray,
+        MapType::Ringbuf,
+        MapType::Devmap,
+        MapType::DevmapHash,
+        MapType::Cpumap,
+    ];
+    let keys = [0, 1, 4, 5, 8, 260, 261, 512, 4 << 20];
+    let values = [0, 1, 4, 8, 12, 32 << 10, (32 << 10) + 1, 4 << 20];
+    let entries = [0, 1, 3, 16, 4096, 4096 * 3, 8192, 8193];
+    let mut flags: Vec<u32> = (0..16).map(|bit| 1 << bit).collect();
+    flags.extend([0, 0x18, 0x180, 0x88, 0x81, 0x9, 3, 0x41]);
+    let mut differences = Vec::new();
+    let mut compared = 0;
+    for map_type in types {
+        for (key, value, max_entries) in sizes(&keys, &values, &entries) {
+            for &flags in &flags {
+                let mut spec = MapSpec::new("m", map_type, key, value, max_entries);
+                spec.flags = MapFlags(flags);
+                let kernel = KernelMap::create(&spec).map(|_| ());
+                let ours = Map::create(&spec, 1)
+                    .map(|_| ())
+                    .map_err(|error| error.errno());
+                // How many CPUs a kernel takes at most is a choice of its build.
+                if map_type == MapType::Cpumap && kernel == Err(Errno::E2BIG) {
+                    continue;
+                }
+                compared += 1;
+                if kernel != ours {
+                    differences.push(format!(
+                        "{} key {key} value {value} entries {max_entries} flags {flags:#x}: kernel {kernel:?}, ours {ours:?}",
+                        map_type.name()
+                    ));
+                }
+            }
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "{} of {compared} differ:\n{}",
+        differences.len(),
+        differences[..differences.len().min(40)].join("\n")
+    );
+}
+
+/// Every size with the others ordinary, and all pairs of small ones.
+fn sizes(keys: &[u32], values: &[u32], entries: &[u32]) -> Vec<(u32, u32, u32)> {
+    let mut sizes = Vec::new();
+    for &key in keys {
+        for &value in values {
+            sizes.push((key, value, 16));
+        }
+    }
+    for &max_entries in entries {
+        for (key, value) in [(4, 4), (0, 0), (8, 8), (0, 4)] {
+            sizes.push((key, value, max_entries));
+        }
+    }
+    sizes
+}
