@@ -1,0 +1,517 @@
+//! Map contents as JSON: what `--dump-maps` writes and `--seed-maps` reads.
+//!
+//! `{"map name":{"type":"hash","entries":[{"key":"hex","value":"hex"}]}}`, where a per-CPU map has a
+//! list of values, one for each CPU, and a prog array may name a program: `"program":"name"`.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+use super::{MapContents, MapEntry, MapSpec, MapType, MapValue};
+use crate::hex::{self, Hex};
+
+/// What a file says about one map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapSeed {
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub map_type: MapType,
+    /// Entries, in the file's order.
+    pub entries: Vec<SeedEntry>,
+}
+
+/// One entry of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeedEntry {
+    /// Key bytes.
+    pub key: Vec<u8>,
+    /// Value.
+    pub value: SeedValue,
+}
+
+/// A value in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeedValue {
+    /// Bytes, for one queue or for each.
+    Value(MapValue),
+    /// A program of the module, by name.
+    Program(String),
+}
+
+/// Why a file of maps is not understood, or does not fit the module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MapFileError {
+    /// It is not such a file.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The module's map has another type.
+    #[error("map {map}: the file says {in_file}, the module {declared}")]
+    Type {
+        /// Map.
+        map: String,
+        /// Type in the file, by its bpftool name.
+        in_file: &'static str,
+        /// Type in the module.
+        declared: &'static str,
+    },
+    /// A key or a value has the wrong size.
+    #[error("map {map}: key {key}: the {part} has {found} bytes, the module declares {declared}")]
+    Size {
+        /// Map.
+        map: String,
+        /// Key in hex.
+        key: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// Bytes in the file.
+        found: usize,
+        /// Bytes in the module.
+        declared: u32,
+    },
+    /// A program is named that the module does not have.
+    #[error("map {map}: key {key}: the module has no program {program}")]
+    NoProgram {
+        /// Map.
+        map: String,
+        /// Key in hex.
+        key: String,
+        /// The name.
+        program: String,
+    },
+    /// A program is named in a map that holds none.
+    #[error("map {map}: key {key}: only a prog_array takes a program, not a {map_type}")]
+    ProgramValue {
+        /// Map.
+        map: String,
+        /// Key in hex.
+        key: String,
+        /// Type, by its bpftool name.
+        map_type: &'static str,
+    },
+}
+
+impl MapSeed {
+    /// The entries for a map that the module declares. `program` finds a program's number in the
+    /// module by its name.
+    pub fn contents(
+        &self,
+        spec: &MapSpec,
+        program: impl Fn(&str) -> Option<u32>,
+    ) -> Result<MapContents, MapFileError> {
+        if spec.map_type != self.map_type {
+            return Err(MapFileError::Type {
+                map: self.name.clone(),
+                in_file: self.map_type.name(),
+                declared: spec.map_type.name(),
+            });
+        }
+        let entries = self.entries.iter();
+        let entries = entries.map(|entry| self.entry(entry, spec, &program));
+        Ok(MapContents {
+            entries: entries.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn entry(
+        &self,
+        entry: &SeedEntry,
+        spec: &MapSpec,
+        program: &impl Fn(&str) -> Option<u32>,
+    ) -> Result<MapEntry, MapFileError> {
+        let key = || hex::encode(&entry.key);
+        let check_size = |part, found: usize, declared: u32| {
+            if found == declared as usize {
+                return Ok(());
+            }
+            Err(MapFileError::Size {
+                map: self.name.clone(),
+                key: key(),
+                part,
+                found,
+                declared,
+            })
+        };
+        check_size("key", entry.key.len(), spec.key_size)?;
+        let value = match &entry.value {
+            SeedValue::Value(value) => value.clone(),
+            SeedValue::Program(_) if self.map_type != MapType::ProgArray => {
+                return Err(MapFileError::ProgramValue {
+                    map: self.name.clone(),
+                    key: key(),
+                    map_type: self.map_type.name(),
+                });
+            }
+            SeedValue::Program(name) => {
+                let index = program(name).ok_or_else(|| MapFileError::NoProgram {
+                    map: self.name.clone(),
+                    key: key(),
+                    program: name.clone(),
+                })?;
+                MapValue::Plain(index.to_le_bytes().to_vec())
+            }
+        };
+        match &value {
+            MapValue::Plain(value) => check_size("value", value.len(), spec.value_size)?,
+            MapValue::PerQueue(values) => values
+                .iter()
+                .try_for_each(|value| check_size("value", value.len(), spec.value_size))?,
+        }
+        Ok(MapEntry {
+            key: entry.key.clone(),
+            value,
+        })
+    }
+}
+
+/// Reads a file of maps.
+pub fn from_json(text: &str) -> Result<Vec<MapSeed>, MapFileError> {
+    let file: File = serde_json::from_str(text).map_err(|error| MapFileError::Syntax {
+        line: error.line(),
+        column: error.column(),
+        message: message_of(&error),
+    })?;
+    Ok(file.0)
+}
+
+/// The message without the position, which the error has of its own.
+fn message_of(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
+}
+
+/// Writes a file of maps, one line for each entry. `typed` may add what an entry means, which goes
+/// beside key and value as `"typed"`.
+pub fn to_json(
+    maps: &[(&MapSpec, &MapContents)],
+    typed: impl Fn(&MapSpec, &MapEntry) -> Option<serde_json::Value>,
+) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let maps: Vec<String> = maps
+        .iter()
+        .map(|(spec, contents)| {
+            let entries: Vec<String> = contents
+                .entries
+                .iter()
+                .map(|entry| entry_to_json(entry, typed(spec, entry)))
+                .collect();
+            let entries = if entries.is_empty() {
+                "[]".to_owned()
+            } else {
+                format!("[\n  {}\n ]", entries.join(",\n  "))
+            };
+            let name = quoted(&spec.name);
+            let map_type = spec.map_type.name();
+            format!("\n {name}: {{\"type\": \"{map_type}\", \"entries\": {entries}}}")
+        })
+        .collect();
+    format!("{{{}\n}}\n", maps.join(","))
+}
+
+fn entry_to_json(entry: &MapEntry, typed: Option<serde_json::Value>) -> String {
+    let value = match &entry.value {
+        MapValue::Plain(value) => format!("\"{}\"", Hex(value)),
+        MapValue::PerQueue(values) => {
+            let values: Vec<_> = values
+                .iter()
+                .map(|value| format!("\"{}\"", Hex(value)))
+                .collect();
+            format!("[{}]", values.join(", "))
+        }
+    };
+    let typed = typed.map_or(String::new(), |typed| format!(", \"typed\": {typed}"));
+    format!(
+        "{{\"key\": \"{}\", \"value\": {value}{typed}}}",
+        Hex(&entry.key)
+    )
+}
+
+struct File(Vec<MapSeed>);
+
+impl<'de> Deserialize<'de> for File {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FileVisitor)
+    }
+}
+
+struct FileVisitor;
+
+impl<'de> Visitor<'de> for FileVisitor {
+    type Value = File;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of maps by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<File, A::Error> {
+        let mut maps: Vec<MapSeed> = Vec::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if maps.iter().any(|map| map.name == name) {
+                return Err(de::Error::custom(format!("map {name} is there twice")));
+            }
+            let body: Body = access.next_value()?;
+            maps.push(MapSeed {
+                name,
+                map_type: body.map_type.0,
+                entries: body.entries,
+            });
+        }
+        Ok(File(maps))
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(rename = "type")]
+    map_type: TypeName,
+    entries: Vec<SeedEntry>,
+}
+
+struct TypeName(MapType);
+
+impl<'de> Deserialize<'de> for TypeName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        MapType::from_name(&name)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("{name} is no map type")))
+    }
+}
+
+impl<'de> Deserialize<'de> for SeedEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Entry {
+            key: Bytes,
+            value: Option<Values>,
+            program: Option<String>,
+            /// What a dump adds for people.
+            #[serde(rename = "typed")]
+            _typed: Option<de::IgnoredAny>,
+        }
+        let entry = Entry::deserialize(deserializer)?;
+        let value = match (entry.value, entry.program) {
+            (Some(Values(value)), None) => SeedValue::Value(value),
+            (None, Some(program)) => SeedValue::Program(program),
+            _ => {
+                return Err(de::Error::custom(
+                    "an entry has either a value or a program",
+                ));
+            }
+        };
+        Ok(Self {
+            key: entry.key.0,
+            value,
+        })
+    }
+}
+
+struct Bytes(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_hex(&text).map(Self)
+    }
+}
+
+fn parse_hex<E: de::Error>(text: &str) -> Result<Vec<u8>, E> {
+    hex::decode(text).ok_or_else(|| E::custom(format!("\"{text}\" is not pairs of hex digits")))
+}
+
+/// One value, or a list of one for each CPU.
+struct Values(MapValue);
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesVisitor)
+    }
+}
+
+struct ValuesVisitor;
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hex digits or a list of them, one for each CPU")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Values, E> {
+        Ok(Values(MapValue::Plain(parse_hex(text)?)))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut access: A) -> Result<Values, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Bytes(value)) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(Values(MapValue::PerQueue(values)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check_error(text: &str, expected: &Expect) {
+        let error = from_json(text).unwrap_err();
+        expected.assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn dumps_are_sorted_lines() {
+        let hash = MapSpec::new("flows", MapType::Hash, 2, 1, 8);
+        let stats = MapSpec::new("stats", MapType::PercpuArray, 4, 1, 1);
+        let ring = MapSpec::new("events", MapType::Ringbuf, 0, 0, 4096);
+        let entry = |key: &[u8], value| MapEntry {
+            key: key.to_vec(),
+            value,
+        };
+        let flows = MapContents {
+            entries: vec![
+                entry(&[0, 80], MapValue::Plain(vec![1])),
+                entry(&[1, 187], MapValue::Plain(vec![2])),
+            ],
+        };
+        let counts = MapContents {
+            entries: vec![entry(&[0; 4], MapValue::PerQueue(vec![vec![3], vec![4]]))],
+        };
+        let text = to_json(
+            &[
+                (&hash, &flows),
+                (&stats, &counts),
+                (&ring, &MapContents::default()),
+            ],
+            |spec, entry| (spec.name == "flows").then(|| entry.key[1].into()),
+        );
+        expect![[r#"
+            {
+             "flows": {"type": "hash", "entries": [
+              {"key": "0050", "value": "01", "typed": 80},
+              {"key": "01bb", "value": "02", "typed": 187}
+             ]},
+             "stats": {"type": "percpu_array", "entries": [
+              {"key": "00000000", "value": ["03", "04"]}
+             ]},
+             "events": {"type": "ringbuf", "entries": []}
+            }
+        "#]]
+        .assert_eq(&text);
+        let seeds = from_json(&text).unwrap();
+        assert_eq!(seeds[0].contents(&hash, |_| None), Ok(flows));
+        assert_eq!(seeds[1].contents(&stats, |_| None), Ok(counts));
+    }
+
+    #[test]
+    fn programs_go_by_name() {
+        let text =
+            r#"{"jumps":{"type":"prog_array","entries":[{"key":"01000000","program":"tcp"}]}}"#;
+        let seed = &from_json(text).unwrap()[0];
+        let spec = MapSpec::new("jumps", MapType::ProgArray, 4, 4, 2);
+        let contents = seed.contents(&spec, |name| (name == "tcp").then_some(7));
+        let value = &contents.unwrap().entries[0].value;
+        assert_eq!(*value, MapValue::Plain(vec![7, 0, 0, 0]));
+        let error = seed.contents(&spec, |_| None).unwrap_err();
+        expect!["map jumps: key 01000000: the module has no program tcp"]
+            .assert_eq(&error.to_string());
+        let hash = MapSpec::new("jumps", MapType::Hash, 4, 4, 2);
+        let error = seed.contents(&hash, |_| None).unwrap_err();
+        expect!["map jumps: the file says prog_array, the module hash"]
+            .assert_eq(&error.to_string());
+        let wide = MapSpec::new("jumps", MapType::ProgArray, 8, 4, 2);
+        let error = seed.contents(&wide, |_| Some(0)).unwrap_err();
+        expect!["map jumps: key 01000000: the key has 4 bytes, the module declares 8"]
+            .assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn errors_say_where() {
+        check_error(
+            "[]",
+            &expect![
+                "line 1, column 0: invalid type: sequence, expected an object of maps by name"
+            ],
+        );
+        check_error(
+            "{\"m\":{\"type\":\"hesh\",\"entries\":[]}}",
+            &expect!["line 1, column 19: hesh is no map type"],
+        );
+        check_error(
+            "{\"m\":{\"type\":\"hash\",\"entries\":[\n{\"key\":\"0g\",\"value\":\"\"}]}}",
+            &expect![[r#"line 2, column 11: "0g" is not pairs of hex digits"#]],
+        );
+        check_error(
+            "{\"m\":{\"type\":\"hash\",\"entries\":[{\"key\":\"012\",\"value\":\"\"}]}}",
+            &expect![[r#"line 1, column 43: "012" is not pairs of hex digits"#]],
+        );
+        check_error(
+            "{\"m\":{\"type\":\"hash\",\"entries\":[{\"key\":\"01\"}]}}",
+            &expect!["line 1, column 44: an entry has either a value or a program"],
+        );
+        check_error(
+            "{\"m\":{\"type\":\"hash\",\"entries\":[]},\n\"m\":{\"type\":\"hash\",\"entries\":[]}}",
+            &expect!["line 2, column 3: map m is there twice"],
+        );
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            maps in proptest::collection::btree_map(
+                ".{0,6}",
+                (0..34_u32, proptest::collection::vec(
+                    (bytes(), prop_oneof![
+                        bytes().prop_map(MapValue::Plain),
+                        proptest::collection::vec(bytes(), 0..3).prop_map(MapValue::PerQueue),
+                    ]), 0..4)),
+                0..4,
+            ),
+        ) {
+            let maps: Vec<_> = maps.into_iter().map(|(name, (map_type, entries))| {
+                let map_type = MapType::from_number(map_type).unwrap();
+                let entries = entries.into_iter().map(|(key, value)| MapEntry { key, value });
+                let contents = MapContents { entries: entries.collect() };
+                (MapSpec::new(&name, map_type, 0, 0, 0), contents)
+            }).collect();
+            let references: Vec<_> = maps.iter().map(|(spec, contents)| (spec, contents)).collect();
+            let read = from_json(&to_json(&references, |_, _| None)).unwrap();
+            prop_assert_eq!(read.len(), maps.len());
+            for (seed, (spec, contents)) in read.iter().zip(&maps) {
+                prop_assert_eq!(&seed.name, &spec.name);
+                prop_assert_eq!(seed.map_type, spec.map_type);
+                let entries = seed.entries.iter().map(|entry| match &entry.value {
+                    SeedValue::Value(value) => MapEntry { key: entry.key.clone(), value: value.clone() },
+                    SeedValue::Program(name) => panic!("program {name} from nowhere"),
+                });
+                prop_assert_eq!(&entries.collect::<Vec<_>>(), &contents.entries);
+            }
+        }
+
+        #[test]
+        fn reading_never_panics(text in ".{0,40}", at in 0..200_usize, byte in any::<u8>()) {
+            let _ = from_json(&text);
+            let mut valid = br#"{"m":{"type":"percpu_hash","entries":[{"key":"00","value":["01","02"]}]}}"#.to_vec();
+            let at = at % valid.len();
+            valid[at] = byte;
+            let _ = from_json(&String::from_utf8_lossy(&valid));
+        }
+    }
+}
