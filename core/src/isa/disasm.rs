@@ -67,7 +67,8 @@ fn write_module(out: &mut String, module: &Module, programs: &[usize]) -> fmt::R
 fn write_program(out: &mut String, program: &Program, maps: &[MapSpec]) -> fmt::Result {
     let kind = kind_word(program.program_type, program.attach, program.fragments);
     write!(out, ".program {} {kind}", quoted(&program.name))?;
-    if program.section != kind {
+    // Raw instructions come from no section.
+    if program.section != kind && !program.section.is_empty() {
         write!(out, " section {}", quoted(&program.section))?;
     }
     writeln!(out)?;
@@ -361,7 +362,9 @@ mod tests {
             for (again, program) in again.programs.iter().zip(&module.programs) {
                 prop_assert_eq!(&again.insns, &program.insns, "{}", text);
                 prop_assert_eq!(&again.name, &program.name);
-                prop_assert_eq!(&again.section, &program.section);
+                if !program.section.is_empty() {
+                    prop_assert_eq!(&again.section, &program.section);
+                }
                 prop_assert_eq!(again.attach, program.attach);
                 prop_assert_eq!(again.program_type, program.program_type);
                 prop_assert_eq!(again.fragments, program.fragments);

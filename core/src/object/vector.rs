@@ -120,6 +120,7 @@ enum TypeName {
     Xdp,
     SchedCls,
     SocketFilter,
+    Raw,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +183,7 @@ fn read_program(bytes: &[u8], name: TypeName, maps: usize) -> Result<Program, Ve
         TypeName::Xdp => ProgramType::Xdp,
         TypeName::SchedCls => ProgramType::SchedCls,
         TypeName::SocketFilter => ProgramType::SocketFilter,
+        TypeName::Raw => ProgramType::Raw,
     };
     let program = raw_program(bytes, program_type).map_err(|error| match error {
         RawProgramError::Decode(error) => VectorError::Decode(error),
