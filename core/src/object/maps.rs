@@ -403,7 +403,10 @@ impl Declaration {
         let mut spec = MapSpec::new(name, map_type, key, value, self.max_entries);
         spec.flags = MapFlags(self.flags);
         spec.extra = self.extra;
-        spec.btf_types = self.btf_types;
+        // Linux takes the type of the key only together with that of the value.
+        if self.btf_types.1 != 0 {
+            spec.btf_types = self.btf_types;
+        }
         spec.pin_by_name = self.pin_by_name;
         spec.inner = self.inner;
         round_ring_size(&mut spec);
