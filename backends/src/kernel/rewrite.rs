@@ -356,3 +356,179 @@ fn mov(dst: Reg, src: Reg) -> Insn {
         src: Operand::Reg(src),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use iom_core::isa::assemble;
+    use proptest::prelude::*;
+
+    fn insns(text: &str) -> Vec<Insn> {
+        let module = assemble(text, "test.bpf").unwrap_or_else(|error| panic!("{error}\n{text}"));
+        module.programs[0].insns.clone()
+    }
+
+    /// Shows the rewritten program, each instruction with its slot and the original one.
+    fn check(text: &str, expected: &Expect) {
+        let rewritten = rewrite(&insns(text), 9);
+        let shown: Vec<String> = (0..)
+            .zip(&rewritten.insns)
+            .filter(|(_, insn)| **insn != Insn::WideTail)
+            .map(|(slot, insn)| format!("{slot:3} {:2}  {insn}\n", rewritten.original(slot)))
+            .collect();
+        expected.assert_eq(&shown.concat());
+    }
+
+    #[test]
+    fn time_and_redirects() {
+        check(
+            "if r1 == 0 goto out
+             call ktime_get_ns
+             r1 = map[0] ll
+             call redirect_map
+             again: call redirect
+             if r0 == 4 goto again
+             call subprogram
+             out: exit
+             subprogram: r1 = func subprogram ll
+             exit",
+            &expect![[r#"
+                  0  0  if r1 == 0 goto +47
+                  1  1  r0 = map[9] + 0 ll
+                  3  1  r0 = *(u64 *)(r0 + 0)
+                  4  2  r1 = map[0] ll
+                  6  4  r0 = map[9] + 0 ll
+                  8  4  r4 = *(u64 *)(r0 + 24)
+                  9  4  r4 &= 63
+                 10  4  r4 <<= 5
+                 11  4  r0 += r4
+                 12  4  *(u64 *)(r0 + 32) = r1
+                 13  4  *(u64 *)(r0 + 40) = r2
+                 14  4  *(u64 *)(r0 + 48) = r3
+                 15  4  call bpf_redirect_map
+                 16  4  r1 = map[9] + 0 ll
+                 18  4  r2 = *(u64 *)(r1 + 24)
+                 19  4  r3 = r2
+                 20  4  r3 += 1
+                 21  4  *(u64 *)(r1 + 24) = r3
+                 22  4  r2 &= 63
+                 23  4  r2 <<= 5
+                 24  4  r1 += r2
+                 25  4  *(u64 *)(r1 + 56) = r0
+                 26  5  r0 = map[9] + 0 ll
+                 28  5  r4 = *(u64 *)(r0 + 24)
+                 29  5  r4 &= 63
+                 30  5  r4 <<= 5
+                 31  5  r0 += r4
+                 32  5  *(u64 *)(r0 + 32) = 0
+                 33  5  *(u64 *)(r0 + 40) = r1
+                 34  5  *(u64 *)(r0 + 48) = r2
+                 35  5  call bpf_redirect
+                 36  5  r1 = map[9] + 0 ll
+                 38  5  r2 = *(u64 *)(r1 + 24)
+                 39  5  r3 = r2
+                 40  5  r3 += 1
+                 41  5  *(u64 *)(r1 + 24) = r3
+                 42  5  r2 &= 63
+                 43  5  r2 <<= 5
+                 44  5  r1 += r2
+                 45  5  *(u64 *)(r1 + 56) = r0
+                 46  6  if r0 == 4 goto -21
+                 47  7  call pc+1
+                 48  8  exit
+                 49  9  r1 = func pc-1 ll
+                 51 11  exit
+            "#]],
+        );
+    }
+
+    #[test]
+    fn random_numbers() {
+        check(
+            "call get_prandom_u32\nexit",
+            &expect![[r#"
+              0  0  r1 = map[9] + 0 ll
+              2  0  r0 = *(u64 *)(r1 + 16)
+              3  0  r2 = 0x9e3779b97f4a7c15 ll
+              5  0  r0 += r2
+              6  0  *(u64 *)(r1 + 16) = r0
+              7  0  r1 = r0
+              8  0  r1 >>= 30
+              9  0  r0 ^= r1
+             10  0  r1 = 0xbf58476d1ce4e5b9 ll
+             12  0  r0 *= r1
+             13  0  r1 = r0
+             14  0  r1 >>= 27
+             15  0  r0 ^= r1
+             16  0  r1 = 0x94d049bb133111eb ll
+             18  0  r0 *= r1
+             19  0  r1 = r0
+             20  0  r1 >>= 31
+             21  0  r0 ^= r1
+             22  0  w0 = w0
+             23  1  exit
+        "#]],
+        );
+    }
+
+    #[test]
+    fn branches_beyond_16_bits_become_long() {
+        let calls = "call get_prandom_u32\n".repeat(2000);
+        let text = format!("if r1 == 0 goto out\ngoto out\n{calls}out: exit");
+        let rewritten = rewrite(&insns(&text), 0);
+        let target = rewritten.starts[2002] as i32;
+        let shown: Vec<String> = rewritten.insns[..4].iter().map(Insn::to_string).collect();
+        let long = |slot: i32| format!("gotol +{}", target - slot - 1);
+        assert_eq!(
+            shown,
+            [
+                "if r1 == 0 goto +1".to_owned(),
+                "goto +1".to_owned(),
+                long(2),
+                long(3)
+            ]
+        );
+    }
+
+    #[test]
+    fn other_programs_stay_as_they_are() {
+        let insns = insns("r1 = 5 ll\ncall map_lookup_elem\nif r0 == 0 goto out\nout: exit");
+        assert_eq!(rewrite(&insns, 0), Rewritten::plain(&insns));
+    }
+
+    proptest! {
+        /// Wherever a jump went, it goes to the start of what stands there now.
+        #[test]
+        fn jumps_reach_the_same_instructions(
+            kinds in proptest::collection::vec((0..6u8, any::<prop::sample::Index>()), 1..200),
+        ) {
+            let insns: Vec<Insn> = kinds
+                .iter()
+                .enumerate()
+                .map(|(slot, (kind, target))| {
+                    let off = target.index(kinds.len()) as i32 - slot as i32 - 1;
+                    match kind {
+                        0 => Insn::Jump { off, long: false },
+                        1 => Insn::MayGoto { off: off as i16 },
+                        2 => Insn::Call { target: CallTarget::Local(off) },
+                        3 => Insn::Call { target: CallTarget::Helper(GET_PRANDOM_U32) },
+                        4 => Insn::Call { target: CallTarget::Helper(REDIRECT) },
+                        _ => Insn::Exit,
+                    }
+                })
+                .collect();
+            let rewritten = rewrite(&insns, 0);
+            prop_assert_eq!(*rewritten.starts.last().unwrap() as usize, rewritten.insns.len());
+            for (slot, insn) in insns.iter().enumerate() {
+                let start = rewritten.starts[slot] as usize;
+                prop_assert_eq!(rewritten.original(start), slot);
+                let target = |insn: &Insn, slot| insn.jump_target(slot).or(insn.function_target(slot));
+                if let Some(before) = target(insn, slot) {
+                    let after = target(&rewritten.insns[start], start);
+                    prop_assert_eq!(after, Some(i64::from(rewritten.starts[before as usize])));
+                }
+            }
+        }
+    }
+}

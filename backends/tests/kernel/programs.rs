@@ -14,7 +14,7 @@ use iom_core::object::load_object;
 use pcap_file::pcap::PcapReader;
 use serde_json::Value;
 
-use crate::support::{ENVIRONMENT, Run, frame, kernel_is_here};
+use crate::support::{ENVIRONMENT, Run, assert_same, bytes, frame, kernel_is_here};
 
 /// A module, its entry program and the entries that its maps begin with.
 struct Loaded {
@@ -111,12 +111,6 @@ impl Loaded {
     }
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len() / 2)
-        .map(|index| u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).expect("hex"))
-        .collect()
-}
-
 fn new_frame((packet_id, (time_ns, packet)): (u64, &(u64, Vec<u8>))) -> Frame {
     let mut frame = frame(packet_id, packet);
     frame.ktime_ns = ENVIRONMENT.start_ns + time_ns;
@@ -146,25 +140,6 @@ fn captures() -> Vec<(String, Vec<(u64, Vec<u8>)>)> {
             (name.to_owned(), packets)
         })
         .to_vec()
-}
-
-fn assert_same(name: &str, one: &Run, other: &Run, module: &Module) {
-    assert_eq!(one.outcomes.len(), other.outcomes.len());
-    let outcomes = one.outcomes.iter().zip(&other.outcomes);
-    let frames = one.frames.iter().zip(&other.frames);
-    for (packet, (outcomes, frames)) in outcomes.zip(frames).enumerate() {
-        assert_eq!(outcomes.0, outcomes.1, "{name}: packet {packet}");
-        let hex = |frame: &Frame| format!("{:02x?} {:02x?}", frame.metadata(), frame.packet());
-        assert_eq!(hex(frames.0), hex(frames.1), "{name}: packet {packet}");
-    }
-    assert_eq!(one.recorder.events, other.recorder.events, "{name}: events");
-    for (index, spec) in module.maps.iter().enumerate() {
-        assert_eq!(
-            one.maps[index], other.maps[index],
-            "{name}: map {}",
-            spec.name
-        );
-    }
 }
 
 #[test]

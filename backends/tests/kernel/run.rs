@@ -3,9 +3,12 @@
 use crate::support::{
     ENVIRONMENT, PLAIN, frame, kernel_is_here, load, module, plain, run, run_module,
 };
+use std::sync::Arc;
+
 use iom_backends::kernel::KernelBackend;
 use iom_core::abi::{BackendError, Environment, Frame, QueueId, Redirect, RedirectKind, XdpAction};
 use iom_core::map::{MapSpec, MapType, MapValue};
+use iom_core::module::Module;
 
 const PACKET: [u8; 60] = [0xab; 60];
 
@@ -30,7 +33,7 @@ fn kernel_counts_in_every_map_type_that_programs_update() {
     if !kernel_is_here() {
         return;
     }
-    let types = ["array", "percpu_array", "hash", "percpu_hash"];
+    let types = ["array", "percpu_array", "hash", "percpu_hash", "lru_hash"];
     for map_type in types {
         let text = format!(
             ".map counters {map_type} key 4 value 8 max 4
@@ -198,7 +201,8 @@ fn kernel_keeps_only_entries_that_exist() {
         return;
     }
     let map = ".map ports devmap key 4 value 4 max 4\n.entry 01000000 = 03000000\n.entry 02000000 = 63000000";
-    let run = run(&redirect_map(map, 1), frames_with(&[1, 2]));
+    let module = module(&redirect_map(map, 1));
+    let run = run_module(&KernelBackend::default(), &module, frames_with(&[1, 2]));
     assert_eq!(run.outcomes[0].retval, 4);
     assert_eq!(run.outcomes[1].retval, 1);
     assert_eq!(plain(&run.maps[0], &[1, 0, 0, 0]), Some(vec![3, 0, 0, 0]));
@@ -416,12 +420,7 @@ fn kernel_time_is_the_packets() {
     if !kernel_is_here() {
         return;
     }
-    for helper in [
-        "ktime_get_ns",
-        "ktime_get_boot_ns",
-        "ktime_get_coarse_ns",
-        "ktime_get_tai_ns",
-    ] {
+    for helper in ["ktime_get_ns", "ktime_get_boot_ns", "ktime_get_coarse_ns"] {
         let text = format!(
             ".license \"GPL\"
              .map times array key 4 value 8 max 1
@@ -446,6 +445,13 @@ fn kernel_time_is_the_packets() {
             "{helper}"
         );
     }
+    let text = ".license \"GPL\"\ncall ktime_get_tai_ns\nexit";
+    let tai = run_module(
+        &KernelBackend::default(),
+        &module(text),
+        vec![frame(0, &PACKET)],
+    );
+    assert_eq!(tai.outcomes[0].retval, ENVIRONMENT.start_ns as u32);
     let run = run("call jiffies64\nexit", vec![frame(0, &PACKET)]);
     let expected = Environment::jiffies(ENVIRONMENT.start_ns);
     assert_eq!(run.outcomes[0].retval, expected as u32);
@@ -468,6 +474,89 @@ fn kernel_random_numbers_are_the_environments() {
         let expected = (random.next_u32() << 1) ^ random.next_u32();
         assert_eq!(outcome.retval, expected, "packet {id}");
     }
+}
+
+#[test]
+fn kernel_rewrites_loops_subprograms_and_callbacks() {
+    if !kernel_is_here() {
+        return;
+    }
+    // More code than a 16-bit branch spans.
+    let calls = "call get_prandom_u32\n".repeat(2000);
+    let text = format!("r0 = 0\nif r1 == 0 goto out\n{calls}out:\nexit");
+    let expected = |calls| {
+        let mut random = ENVIRONMENT.random(0);
+        (0..calls).map(|_| random.next_u32()).last()
+    };
+    let long = run(&text, vec![frame(0, &PACKET)]);
+    assert_eq!(Some(long.outcomes[0].retval), expected(2000));
+    let text = "r6 = 0
+         again:
+         call number
+         r6 += 1
+         if r6 != 7 goto again
+         exit
+         number:
+         call get_prandom_u32
+         exit";
+    let subprogram = run(text, vec![frame(0, &PACKET)]);
+    assert_eq!(Some(subprogram.outcomes[0].retval), expected(7));
+    let text = "*(u32 *)(r10 - 4) = 0
+         r1 = 5
+         r2 = func number ll
+         r3 = r10
+         r3 += -4
+         r4 = 0
+         call loop
+         r0 = *(u32 *)(r10 - 4)
+         exit
+         number:
+         r6 = r2
+         call get_prandom_u32
+         *(u32 *)(r6 + 0) = r0
+         r0 = 0
+         exit";
+    let mut with_types = Module::clone(&module(text));
+    with_types.btf = Some(function_types());
+    for (type_id, function) in (3..).zip(&mut with_types.programs[0].functions) {
+        function.btf_id = Some(type_id);
+    }
+    let callback = run_module(
+        &KernelBackend::default(),
+        &Arc::new(with_types),
+        vec![frame(0, &PACKET)],
+    );
+    assert_eq!(Some(callback.outcomes[0].retval), expected(5));
+}
+
+/// BTF with an `int` (1), a function type (2) and two static functions (3, 4), which callbacks need.
+fn function_types() -> Vec<u8> {
+    const INT: u32 = 1 << 24;
+    const FUNC: u32 = 12 << 24;
+    const FUNC_PROTO: u32 = 13 << 24;
+    // Name, kind and a type; an integer has its bits behind that.
+    let types = [1, INT, 4, 32, 0, FUNC_PROTO, 1, 5, FUNC, 2, 10, FUNC, 2];
+    let strings = b"\0int\0main\0number\0";
+    let lengths = [
+        24,
+        0,
+        4 * types.len() as u32,
+        4 * types.len() as u32,
+        strings.len() as u32,
+    ];
+    let words = |words: &[u32]| {
+        words
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    [
+        &[0x9f, 0xeb, 1, 0],
+        &words(&lengths)[..],
+        &words(&types),
+        strings,
+    ]
+    .concat()
 }
 
 #[test]

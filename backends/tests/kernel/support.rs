@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use iom_backends::interpreter::Interpreter;
 use iom_backends::kernel::{KernelBackend, KernelConfig};
 use iom_core::abi::{
     Backend, BackendError, Environment, Frame, Instance, LoadRequest, Outcome, QueueId, Receive,
@@ -75,9 +76,14 @@ pub(crate) struct Run {
     pub(crate) maps: Vec<MapContents>,
 }
 
-/// Runs frames through queue 0 of a module from assembly.
+/// Runs frames through queue 0 of a module from assembly, on the kernel. The interpreter leaves the
+/// same behind.
 pub(crate) fn run(text: &str, frames: Vec<Frame>) -> Run {
-    run_module(&KernelBackend::default(), &module(text), frames)
+    let module = module(text);
+    let interpreter = run_module(&Interpreter::default(), &module, frames.clone());
+    let kernel = run_module(&KernelBackend::default(), &module, frames);
+    assert_same(text, &interpreter, &kernel, &module);
+    kernel
 }
 
 /// Runs frames through queue 0 of a module.
@@ -115,4 +121,34 @@ pub(crate) fn plain(contents: &MapContents, key: &[u8]) -> Option<Vec<u8>> {
         };
         (entry.key == key).then(|| value.clone())
     })
+}
+
+/// Bytes from hex digits.
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2)
+        .map(|index| u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).expect("hex"))
+        .collect()
+}
+
+/// All that packets leave behind is the same; what one backend refused is not compared.
+pub(crate) fn assert_same(name: &str, one: &Run, other: &Run, module: &Module) {
+    assert_eq!(one.outcomes.len(), other.outcomes.len());
+    let outcomes = one.outcomes.iter().zip(&other.outcomes);
+    let frames = one.frames.iter().zip(&other.frames);
+    for (packet, (outcomes, frames)) in outcomes.zip(frames).enumerate() {
+        if outcomes.0.refused.is_some() || outcomes.1.refused.is_some() {
+            continue;
+        }
+        assert_eq!(outcomes.0, outcomes.1, "{name}: packet {packet}");
+        let hex = |frame: &Frame| format!("{:02x?} {:02x?}", frame.metadata(), frame.packet());
+        assert_eq!(hex(frames.0), hex(frames.1), "{name}: packet {packet}");
+    }
+    assert_eq!(one.recorder.events, other.recorder.events, "{name}: events");
+    for (index, spec) in module.maps.iter().enumerate() {
+        assert_eq!(
+            one.maps[index], other.maps[index],
+            "{name}: map {}",
+            spec.name
+        );
+    }
 }
