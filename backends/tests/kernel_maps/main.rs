@@ -41,6 +41,8 @@ struct Case {
     value: fn(&mut Random) -> Vec<u8>,
     /// Whether programs may touch the map.
     by_program: bool,
+    /// On how many CPUs operations take turns.
+    cpus: u32,
     steps: u32,
 }
 
@@ -58,6 +60,7 @@ fn case(map_type: MapType, max_entries: u32) -> Case {
         key: word_key,
         value: word_value,
         by_program: true,
+        cpus: 1,
         steps: 400,
     }
 }
@@ -90,10 +93,27 @@ fn compare(case: &Case, seed: u64) {
             2 => 3 + random.below(6),
             _ => 0,
         };
+        // User space stands for queue 0.
+        let cpu = random.below(u64::from(case.cpus)) as u32;
         match &program {
-            Some(program) if random.below(2) == 0 => {
+            Some(program) if cpu > 0 || random.below(2) == 0 => {
+                if case.cpus > 1 {
+                    pin(cpu as usize);
+                }
                 let value = (case.value)(&mut random);
-                compare_program(program, &ours, operation, &key, &value, flags, &at);
+                compare_program(
+                    program,
+                    &ours,
+                    operation,
+                    QueueId(cpu),
+                    &key,
+                    &value,
+                    flags,
+                    &at,
+                );
+                if case.cpus > 1 {
+                    pin(0);
+                }
             }
             _ => compare_user(
                 case,
@@ -114,10 +134,12 @@ fn compare(case: &Case, seed: u64) {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "both sides of one step")]
 fn compare_program(
     program: &KernelProgram,
     ours: &Map,
     operation: u64,
+    queue: QueueId,
     key: &[u8],
     value: &[u8],
     flags: u64,
@@ -127,7 +149,6 @@ fn compare_program(
         Ok(()) => 0,
         Err(errno) => i64::from(-errno.number()),
     };
-    let queue = QueueId(0);
     match operation {
         0..5 => {
             let expected = program.run(Operation::Update, key, value, flags).0;
@@ -269,6 +290,36 @@ fn kernel_lru_hashes() {
         }
     }
     compare_all("kernel_lru_hashes", &cases, 2);
+}
+
+/// Operations that take turns on all CPUs, which the kernel's lists of each CPU depend on.
+#[test]
+fn kernel_maps_of_several_cpus() {
+    if !kernel_is_here("kernel_maps_of_several_cpus") {
+        return;
+    }
+    let mut cases = vec![
+        case(MapType::PercpuArray, 10),
+        case(MapType::PercpuHash, 10),
+        case(MapType::Hash, 10),
+    ];
+    for (max_entries, flags) in [
+        (10, 0),
+        (10, MapFlags::NO_COMMON_LRU),
+        (300, 0),
+        (300, MapFlags::NO_COMMON_LRU),
+    ] {
+        let mut lru = case(MapType::LruHash, max_entries).flags(flags);
+        lru.key = |random| (random.below(500) as u32).to_le_bytes().to_vec();
+        lru.steps = 400 + max_entries * 3;
+        cases.push(lru);
+    }
+    for case in &mut cases {
+        case.cpus = possible_cpus();
+        for seed in 0..2 {
+            compare(case, seed);
+        }
+    }
 }
 
 /// Targets that exist everywhere: no interface, and the loopback interface.

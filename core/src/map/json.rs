@@ -76,6 +76,14 @@ pub enum MapFileError {
         /// Bytes in the module.
         declared: u32,
     },
+    /// A key is there twice.
+    #[error("map {map}: key {key} is there twice")]
+    Twice {
+        /// Map.
+        map: String,
+        /// Key in hex.
+        key: String,
+    },
     /// A program is named that the module does not have.
     #[error("map {map}: key {key}: the module has no program {program}")]
     NoProgram {
@@ -99,7 +107,8 @@ pub enum MapFileError {
 }
 
 impl MapSeed {
-    /// The entries for a map that the module declares. `program` finds a program's number in the
+    /// The entries for a map that the module declares, sorted by key, so that the order of a file
+    /// does not decide what an LRU map evicts. `program` finds a program's number in the
     /// module by its name.
     pub fn contents(
         &self,
@@ -115,9 +124,15 @@ impl MapSeed {
         }
         let entries = self.entries.iter();
         let entries = entries.map(|entry| self.entry(entry, spec, &program));
-        Ok(MapContents {
-            entries: entries.collect::<Result<_, _>>()?,
-        })
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        match entries.windows(2).find(|pair| pair[0].key == pair[1].key) {
+            None => Ok(MapContents { entries }),
+            Some(pair) => Err(MapFileError::Twice {
+                map: self.name.clone(),
+                key: hex::encode(&pair[0].key),
+            }),
+        }
     }
 
     fn entry(
@@ -436,6 +451,24 @@ mod tests {
         let error = seed.contents(&wide, |_| Some(0)).unwrap_err();
         expect!["map jumps: key 01000000: the key has 4 bytes, the module declares 8"]
             .assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn entries_are_sorted_and_unique() {
+        let spec = MapSpec::new("m", MapType::Hash, 1, 1, 4);
+        let entry = |key: &str| format!(r#"{{"key":"{key}","value":"00"}}"#);
+        let read = |first, second| {
+            let entries = [entry(first), entry(second)].join(",");
+            let text = format!(r#"{{"m":{{"type":"hash","entries":[{entries}]}}}}"#);
+            from_json(&text).unwrap()[0].contents(&spec, |_| None)
+        };
+        let keys = read("02", "01").unwrap().entries;
+        assert_eq!(
+            keys.iter().map(|entry| entry.key[0]).collect::<Vec<_>>(),
+            [1, 2]
+        );
+        expect!["map m: key 01 is there twice"]
+            .assert_eq(&read("01", "01").unwrap_err().to_string());
     }
 
     #[test]
