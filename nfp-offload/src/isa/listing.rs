@@ -181,7 +181,8 @@ impl Display for Command {
             AddressMode::Bits40Ba => write!(f, "{b}, <<8, {a}, ")?,
         }
         let indirect = if self.indirect { ", indirect_ref" } else { "" };
-        write!(f, "{}], {}{indirect}", self.count + 1, self.swap.symbol())
+        let count = u16::from(self.count) + 1;
+        write!(f, "{count}], {}{indirect}", self.swap.symbol())
     }
 }
 

@@ -7,7 +7,8 @@ use crate::isa::{AluOp, Condition, ShiftControl, ShiftOp};
 
 impl State {
     /// Executes an instruction.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the body of the machine's loop")]
+    #[inline(always)]
     pub(super) fn execute(&mut self, op: &RegisterOp) {
         match *op {
             RegisterOp::Alu(form) => self.alu(form),

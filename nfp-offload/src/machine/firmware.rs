@@ -116,7 +116,8 @@ impl HelperCall<'_> {
 
     /// Bytes of local memory, where the stack is, from a byte address. Addresses wrap.
     pub fn local_memory(&self, address: u32, bytes: &mut [u8]) {
-        for (address, byte) in (address..).zip(bytes) {
+        for (offset, byte) in (0..).zip(bytes) {
+            let address = address.wrapping_add(offset);
             let word = self.state.local_memory(address / 4);
             *byte = word.to_le_bytes()[(address % 4) as usize];
         }

@@ -49,7 +49,9 @@ impl Firmware for SmallMemory {
     fn call(&mut self, _: Helper, call: &HelperCall<'_>) -> Result<u64, FirmwareFault> {
         call.key(&mut [0; 64]);
         call.value(&mut [0; 64]);
-        Ok(0)
+        let mut end = [0; 8];
+        call.local_memory(u32::MAX - 3, &mut end);
+        Ok(end.iter().map(|&byte| u64::from(byte)).sum())
     }
 
     fn random(&mut self) -> u32 {
@@ -319,6 +321,29 @@ fn packet_pointer() -> Insn {
     mov(Operand::A(2), Operand::lm(1, 2))
 }
 
+/// Calls the map lookup; the return address is in B0.
+fn helper_call() -> Insn {
+    branch(Condition::Always, 1000, 0)
+}
+
+#[test]
+fn helpers_return_to_b0() {
+    assert_eq!(
+        a0(&[
+            immed(Operand::lm(0, 0), 0xaa),
+            immed(Operand::A(2), 0x3fc),
+            Insn::CsrWrite {
+                csr: Csr::LmAddr0,
+                src: Operand::A(2),
+            },
+            immed(Operand::B(0), START + 6),
+            helper_call(),
+            immed(A0, 1),
+        ]),
+        0
+    );
+}
+
 #[test]
 fn deferred_commands_take_data_from_their_slots() {
     let insns = [
@@ -420,7 +445,7 @@ proptest! {
     fn any_program_ends(insns in vec(arbitrary::insn(START), 1..64), frame in vec(any::<u8>(), 0..80)) {
         let insns: Vec<Insn> = insns
             .into_iter()
-            .map(|insn| if load(&[insn]).is_ok() { insn } else { packet_pointer() })
+            .map(|insn| if load(&[insn]).is_ok() { insn } else { helper_call() })
             .collect();
         let config = Config { budget: 500, ..Config::default() };
         let program = load(&insns).unwrap();
