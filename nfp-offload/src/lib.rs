@@ -1,7 +1,11 @@
 //! Offload to Netronome NFP: instruction words, translation of eBPF programs to them, and a
 //! micro-engine model that executes the words. See `docs/ARCHITECTURE.md`.
 
+pub mod backend;
+pub mod check;
 pub mod isa;
 pub mod machine;
 pub mod profile;
+pub mod relocate;
+pub mod translate;
 pub mod ustore;

@@ -126,6 +126,12 @@ pub enum TrapKind {
         /// How many.
         count: usize,
     },
+    /// The machine that executes the translated program faulted.
+    #[error("the micro-engine faulted: {fault}")]
+    Machine {
+        /// Its fault, with the word.
+        fault: String,
+    },
     /// A tail call to a program that this backend refused.
     #[error("tail call to program {program}, which was refused: {reason}")]
     RefusedProgram {
