@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{asm, disasm, exec, feature, pcap};
+use crate::commands::{asm, check, disasm, exec, feature, pcap, run};
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
 /// Netronome NFP, and checks that they agree.
@@ -22,6 +22,8 @@ input, 3 program refused, 4 backend missing here, 5 internal error.";
 pub enum Command {
     /// Assemble a program: text to raw instructions or a vector
     Asm(asm::Args),
+    /// Run captures through several backends and compare everything they leave behind
+    Check(check::Args),
     /// List the instructions of a program as assembly
     Disasm(disasm::Args),
     /// Run raw bytecode once and print r0
@@ -30,4 +32,6 @@ pub enum Command {
     Feature(feature::Args),
     /// What captures hold
     Pcap(pcap::Args),
+    /// Replay captures through a backend: outputs per port, counters
+    Run(run::Args),
 }

@@ -1,6 +1,6 @@
 //! What two backends made of the same packets, side by side.
 
-use iom_core::abi::{Event, Frame, Outcome, Redirect};
+use iom_core::abi::{Event, Frame, Outcome};
 use iom_core::map::{MapContents, MapEntry};
 
 /// What is compared for each packet.
@@ -122,7 +122,7 @@ pub fn map_differences<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iom_core::abi::RedirectKind;
+    use iom_core::abi::{Redirect, RedirectKind};
     use iom_core::map::MapValue;
 
     fn view<'a>(outcome: &'a Outcome, frame: &'a Frame, events: &'a [Event]) -> PacketView<'a> {

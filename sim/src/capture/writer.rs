@@ -87,6 +87,11 @@ impl CaptureWriter {
         }
     }
 
+    /// Whether each interface gets a file of its own.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.place, Place::Directory(_))
+    }
+
     /// Makes an interface (in a directory: a file) exist even if no packet comes.
     pub fn declare(&mut self, interface: &str, link_type: LinkType) -> Result<(), WriteError> {
         self.with(interface, |writer| {

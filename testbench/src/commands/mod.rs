@@ -7,10 +7,12 @@ use crate::args::{Cli, Command};
 use crate::exit::Exit;
 
 pub mod asm;
+pub mod check;
 pub mod disasm;
 pub mod exec;
 pub mod feature;
 pub mod pcap;
+pub mod run;
 
 /// Runs the command that the user asked for.
 ///
@@ -19,9 +21,11 @@ pub mod pcap;
 pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Asm(args) => asm::run(&args, out),
+        Command::Check(args) => check::run(&args, out),
         Command::Disasm(args) => disasm::run(&args, out),
         Command::Exec(args) => exec::run(&args, out),
         Command::Feature(args) => feature::run(&args, out),
         Command::Pcap(args) => pcap::run(&args, out),
+        Command::Run(args) => run::run(&args, out),
     }
 }

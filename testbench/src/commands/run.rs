@@ -1,0 +1,309 @@
+//! `iom run`: captures through a program on one backend, and what comes out.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use iom_core::abi::PortId;
+use iom_core::module::Module;
+use iom_sim::capture::{
+    Annotations, CaptureError, CaptureWriter, LinkType, MergedReader, Packet, port_name,
+};
+use iom_sim::device::{Counters, Verdict};
+use iom_sim::replay::{Ingress, Ingressed, PacketBatch};
+use serde_json::json;
+
+use crate::compare::PacketView;
+use crate::engine::Engine;
+use crate::exit::{Exit, Failure};
+use crate::lane::{Lane, Running};
+use crate::map_files;
+use crate::program::ProgramArgs;
+use crate::progress::Progress;
+use crate::record::PacketWriter;
+use crate::replay_args::ReplayArgs;
+
+/// Arguments of `iom run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    program: ProgramArgs,
+    #[command(flatten)]
+    replay: ReplayArgs,
+    /// Backend: sim (or sim:interp), kernel, nfp
+    #[arg(long, default_value = "sim", value_name = "NAME")]
+    backend: Engine,
+    /// Output: a directory (existing, or ending in a slash) gets the frames that leave, one pcapng
+    /// file per port and one for the host; a file gets every packet as the program left it, with
+    /// its verdict, queue and number
+    #[arg(short, long, value_name = "PATH")]
+    write: Option<String>,
+    /// One JSON line for each packet
+    #[arg(long, value_name = "FILE")]
+    packets: Option<PathBuf>,
+    /// Packet bytes in --packets, too
+    #[arg(long, requires = "packets")]
+    bytes: bool,
+    /// Contents of maps before the first packet, over those of the manifest
+    #[arg(long, value_name = "FILE")]
+    seed_maps: Vec<PathBuf>,
+    /// Contents of maps after the last packet
+    #[arg(long, value_name = "FILE")]
+    dump_maps: Option<PathBuf>,
+    /// Load the program into the kernel as it is: time and random numbers are then its own
+    #[arg(long)]
+    no_rewrite: bool,
+    /// Machine-readable summary
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  iom run programs/router/router.o -i 0@pcaps/routed-a.pcap -i 1@pcaps/routed-b.pcapng -w out/
+  iom run programs/classify/classify.o -i pcaps/mix.pcap --dump-maps maps.json";
+
+/// Packets that go through the backend at a time.
+const BATCH_PACKETS: usize = 512;
+
+/// Replays and prints counters.
+///
+/// # Errors
+/// Unreadable input, a refused program, a missing or failing backend, output that cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let program = args.program.load()?;
+    let setup = args.replay.setup(program.ports)?;
+    let seeds = map_files::Seeds::read(&program, &args.seed_maps)?;
+    let backend = args.backend.backend(!args.no_rewrite);
+    let seed = |maps: &_| seeds.apply(&program.module, maps);
+    let target = (&program.module, program.entry);
+    let lane = Lane::load(
+        &args.backend.to_string(),
+        &*backend,
+        args.backend.keeps_retval(),
+        target,
+        &setup,
+        &seed,
+    )
+    .map_err(|error| program.explain(error))?;
+    let mut source = args.replay.open()?;
+    let mut ingress =
+        args.replay
+            .ingress(&setup, lane.capabilities.frame_bytes, args.backend.pad_to());
+    let mut outputs = Outputs::create(args, setup.ports)?;
+    let fault = replay(
+        &lane,
+        setup.queues,
+        &mut source,
+        &mut ingress,
+        &program.module,
+        &mut outputs,
+    )?;
+    outputs.counters.assert_balanced();
+    if let Some(path) = &args.dump_maps {
+        map_files::dump(path, &program.module, &lane.maps()?)?;
+    }
+    let (counters, set_aside) = outputs.finish()?;
+    print(args, out, &counters, set_aside)?;
+    if let Some(fault) = fault {
+        return Err(Failure::usage(format!(
+            "{fault} (all packets before it were replayed)"
+        )));
+    }
+    if counters.ports.values().all(|port| port.rx_packets == 0) {
+        return Err(Failure::usage(
+            "the captures hold no packets that this backend takes",
+        ));
+    }
+    Ok(Exit::Success)
+}
+
+fn replay(
+    lane: &Lane,
+    queues: u32,
+    source: &mut MergedReader,
+    ingress: &mut Ingress,
+    module: &Module,
+    outputs: &mut Outputs,
+) -> anyhow::Result<Option<CaptureError>> {
+    let mut running = lane.start(queues)?;
+    let mut batch = PacketBatch::default();
+    let progress = Progress::start("packets");
+    loop {
+        let fault = ingress.fill(source, &mut batch, BATCH_PACKETS).err();
+        running.run(&batch)?;
+        outputs.take(&batch, &running, module)?;
+        progress.set(batch.packets().last().map_or(0, |packet| packet.id + 1));
+        if fault.is_some() || batch.is_empty() {
+            return Ok(fault);
+        }
+    }
+}
+
+/// Everything that a replay writes.
+struct Outputs {
+    counters: Counters,
+    set_aside: u64,
+    packets: Option<PacketWriter<'static>>,
+    frames: Option<CaptureWriter>,
+    by_port: bool,
+}
+
+impl Outputs {
+    fn create(args: &Args, ports: u32) -> anyhow::Result<Self> {
+        let packets = args
+            .packets
+            .as_deref()
+            .map(|path| PacketWriter::create(path, args.bytes))
+            .transpose()?;
+        let mut frames = args
+            .write
+            .as_deref()
+            .map(CaptureWriter::create)
+            .transpose()?;
+        if let Some(writer) = &mut frames {
+            (0..ports).try_for_each(|port| writer.declare(&port_name(port), LinkType::ETHERNET))?;
+        }
+        let by_port = frames.as_ref().is_some_and(CaptureWriter::is_directory);
+        Ok(Self {
+            counters: Counters::default(),
+            set_aside: 0,
+            packets,
+            frames,
+            by_port,
+        })
+    }
+
+    fn take(
+        &mut self,
+        batch: &PacketBatch,
+        running: &Running<'_>,
+        module: &Module,
+    ) -> anyhow::Result<()> {
+        self.set_aside += batch.set_aside().len() as u64;
+        for (packet, view) in batch.packets().iter().zip(running.views()) {
+            if let Some(writer) = &mut self.packets {
+                writer.write(module, &running.lane.name, packet, &view)?;
+            }
+            if view.outcome.refused.is_some() {
+                self.set_aside += 1;
+                continue;
+            }
+            let verdict = Verdict::of(packet.port, view.outcome);
+            self.counters.count(
+                packet.port,
+                view.outcome,
+                verdict,
+                packet.len_bytes(),
+                view.frame.len(),
+            );
+            self.write_frame(packet, &view, verdict)?;
+        }
+        Ok(())
+    }
+
+    fn write_frame(
+        &mut self,
+        packet: &Ingressed,
+        view: &PacketView<'_>,
+        verdict: Verdict,
+    ) -> anyhow::Result<()> {
+        let Some(writer) = &mut self.frames else {
+            return Ok(());
+        };
+        let interface = if self.by_port {
+            match verdict {
+                Verdict::Drop(_) => return Ok(()),
+                Verdict::Transmit(PortId(port)) => port_name(port),
+                Verdict::Host | Verdict::Cpu(_) => "host".to_owned(),
+                Verdict::Socket(queue) => format!("socket-{queue}"),
+            }
+        } else {
+            port_name(packet.port.0)
+        };
+        let bytes = view.frame.packet();
+        let frame = Packet {
+            bytes: &bytes,
+            time_ns: packet.time_ns,
+            original_len: bytes.len() as u32,
+            interface: 0,
+            link_type: LinkType::ETHERNET,
+            annotations: Annotations {
+                xdp_action: Some(u64::from(view.outcome.retval)),
+                queue: Some(packet.queue.0),
+                packet_id: Some(packet.id),
+            },
+        };
+        Ok(writer.write(&interface, &frame)?)
+    }
+
+    fn finish(self) -> anyhow::Result<(Counters, u64)> {
+        if let Some(writer) = self.packets {
+            writer.finish()?;
+        }
+        if let Some(writer) = self.frames {
+            writer.finish()?;
+        }
+        Ok((self.counters, self.set_aside))
+    }
+}
+
+fn print(
+    args: &Args,
+    out: &mut dyn Write,
+    counters: &Counters,
+    set_aside: u64,
+) -> anyhow::Result<()> {
+    if args.json {
+        let ports: Vec<_> = counters
+            .ports
+            .iter()
+            .map(|(port, counters)| json!({"port": port.0, "counters": counters}))
+            .collect();
+        let drops: Vec<_> = counters
+            .drops
+            .iter()
+            .map(|(reason, packets)| json!({"reason": reason.text(), "packets": packets}))
+            .collect();
+        let summary = json!({
+            "version": 1,
+            "backend": args.backend.backend_name(),
+            "engine": args.backend.engine_name(),
+            "ports": ports,
+            "drops": drops,
+            "delivered": counters.delivered,
+            "not_replayed": set_aside,
+        });
+        writeln!(out, "{summary}")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "port  rx packets     rx bytes       pass       drop    aborted         tx   redirect   sent packets     sent bytes"
+    )?;
+    for (port, c) in &counters.ports {
+        writeln!(
+            out,
+            "{:>4}  {:>10} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10}     {:>10}   {:>12}",
+            port.0,
+            c.rx_packets,
+            c.rx_bytes,
+            c.rx_xdp_pass,
+            c.rx_xdp_drop,
+            c.rx_xdp_aborted,
+            c.rx_xdp_tx,
+            c.rx_xdp_redirect,
+            c.tx_packets,
+            c.tx_bytes
+        )?;
+    }
+    for (reason, packets) in &counters.drops {
+        writeln!(out, "dropped {packets}: {}", reason.text())?;
+    }
+    if set_aside > 0 {
+        writeln!(
+            out,
+            "not replayed: {set_aside} packets, of a length that this backend does not take"
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! The cross-check: the same packets through several backends, in step, and everything that they
+//! leave behind compared.
+
+use std::collections::BTreeMap;
+
+use iom_core::abi::{BackendError, Event, Outcome};
+use iom_core::map::{MapContents, MapEntry};
+use iom_core::module::Module;
+use iom_sim::capture::{CaptureError, MergedReader};
+use iom_sim::replay::{Ingress, Ingressed, PacketBatch};
+use rayon::prelude::*;
+
+use crate::compare::{Aspect, PacketView, map_differences};
+use crate::known::KnownDifference;
+use crate::lane::{Lane, Running};
+
+/// Packets that go through the backends between two comparisons.
+const BATCH_PACKETS: usize = 512;
+
+/// Outcome of a cross-check.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Packets compared on all backends.
+    pub packets: u64,
+    /// Packets that a backend cannot take: backend, reason, count.
+    pub not_comparable: BTreeMap<(String, String), u64>,
+    /// Packets with a difference that is listed as known.
+    pub known: BTreeMap<KnownDifference, u64>,
+    /// Packets and map entries that differ.
+    pub differences: u64,
+    /// The first packets that differ.
+    pub packet_differences: Vec<PacketDifference>,
+    /// The first map entries that differ.
+    pub entry_differences: Vec<EntryDifference>,
+    /// Frames that were padded for all backends.
+    pub padded: u64,
+    /// The capture's fault, if it ended in one; all packets before it were compared.
+    pub capture_fault: Option<CaptureError>,
+}
+
+/// A packet on which two backends differ.
+#[derive(Debug)]
+pub struct PacketDifference {
+    /// The packet.
+    pub packet: Ingressed,
+    /// Its bytes before the run.
+    pub received: Vec<u8>,
+    /// In what they differ.
+    pub aspects: Vec<Aspect>,
+    /// The backend that the others are compared with.
+    pub left: PacketResult,
+    /// The backend that differs.
+    pub right: PacketResult,
+}
+
+/// What one backend made of a packet, kept for the report.
+#[derive(Debug)]
+pub struct PacketResult {
+    /// Name of the backend.
+    pub backend: String,
+    /// What the program did.
+    pub outcome: Outcome,
+    /// The packet afterwards.
+    pub bytes: Vec<u8>,
+    /// The metadata afterwards.
+    pub metadata: Vec<u8>,
+    /// Events.
+    pub events: Vec<Event>,
+}
+
+impl PacketResult {
+    fn keep(backend: &str, view: &PacketView<'_>) -> Self {
+        Self {
+            backend: backend.to_owned(),
+            outcome: view.outcome.clone(),
+            bytes: view.frame.packet(),
+            metadata: view.frame.metadata().to_vec(),
+            events: view.events.to_vec(),
+        }
+    }
+}
+
+/// A map entry that differs between two backends at the end.
+#[derive(Debug)]
+pub struct EntryDifference {
+    /// Map, by index in the module.
+    pub map: usize,
+    /// The backend that the others are compared with, and its entry.
+    pub left: (String, Option<MapEntry>),
+    /// The backend that differs, and its entry.
+    pub right: (String, Option<MapEntry>),
+}
+
+/// Sees every packet's result on every backend.
+pub type Observer<'o> = dyn FnMut(&str, &Ingressed, &PacketView<'_>) -> anyhow::Result<()> + 'o;
+
+/// What to check.
+pub struct CrossCheck<'a> {
+    /// The module, for known differences.
+    pub module: &'a Module,
+    /// The backends; the others are compared with the first.
+    pub lanes: &'a [Lane],
+    /// RX queues.
+    pub queues: u32,
+    /// How many differences to keep for the report.
+    pub keep: usize,
+}
+
+impl CrossCheck<'_> {
+    /// Runs all packets of `source` and compares.
+    ///
+    /// # Errors
+    /// A backend failed, or the observer did. A faulty capture is no error: it stands in the report.
+    pub fn run(
+        &self,
+        source: &mut MergedReader,
+        ingress: &mut Ingress,
+        observer: &mut Observer<'_>,
+    ) -> anyhow::Result<Report> {
+        let mut report = Report::default();
+        let mut running = self
+            .lanes
+            .iter()
+            .map(|lane| lane.start(self.queues))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut batch = PacketBatch::default();
+        loop {
+            let filled = ingress.fill(source, &mut batch, BATCH_PACKETS);
+            report.capture_fault = filled.err();
+            running
+                .par_iter_mut()
+                .try_for_each(|lane| lane.run(&batch))?;
+            self.compare_batch(&batch, &running, &mut report, observer)?;
+            if batch.is_empty() || report.capture_fault.is_some() {
+                break;
+            }
+        }
+        report.padded = ingress.padded();
+        drop(running);
+        self.compare_maps(&mut report)?;
+        Ok(report)
+    }
+
+    fn compare_batch(
+        &self,
+        batch: &PacketBatch,
+        running: &[Running<'_>],
+        report: &mut Report,
+        observer: &mut Observer<'_>,
+    ) -> anyhow::Result<()> {
+        for packet in batch.set_aside() {
+            let (lane, reason) = self.who_cannot_take(packet.len_bytes());
+            *report.not_comparable.entry((lane, reason)).or_default() += 1;
+        }
+        let mut views: Vec<_> = running.iter().map(Running::views).collect();
+        for packet in batch.packets() {
+            let views: Vec<PacketView<'_>> = views
+                .iter_mut()
+                .map(|views| views.next().expect("one result for each packet"))
+                .collect();
+            for (lane, view) in self.lanes.iter().zip(&views) {
+                observer(&lane.name, packet, view)?;
+            }
+            self.compare_packet(batch, packet, &views, report);
+        }
+        Ok(())
+    }
+
+    fn who_cannot_take(&self, len: usize) -> (String, String) {
+        let takes = |lane: &&Lane| {
+            (lane.capabilities.frame_bytes.0..=lane.capabilities.frame_bytes.1).contains(&len)
+        };
+        let lane = self
+            .lanes
+            .iter()
+            .find(|lane| !takes(lane))
+            .expect("some backend set the limit");
+        let (min, max) = lane.capabilities.frame_bytes;
+        let reason = if len < min {
+            format!("frames shorter than {min} bytes")
+        } else {
+            format!("frames longer than {max} bytes")
+        };
+        (lane.name.clone(), reason)
+    }
+
+    fn compare_packet(
+        &self,
+        batch: &PacketBatch,
+        packet: &Ingressed,
+        views: &[PacketView<'_>],
+        report: &mut Report,
+    ) {
+        let refused = self
+            .lanes
+            .iter()
+            .zip(views)
+            .find_map(|(lane, view)| Some((lane, view.outcome.refused.clone()?)));
+        if let Some((lane, reason)) = refused {
+            *report
+                .not_comparable
+                .entry((lane.name.clone(), reason))
+                .or_default() += 1;
+            return;
+        }
+        report.packets += 1;
+        let left = &views[0];
+        for (lane, right) in self.lanes.iter().zip(views).skip(1) {
+            let aspects = left.differences(right);
+            if aspects.is_empty() {
+                continue;
+            }
+            if let Some(known) = KnownDifference::of_packet(&aspects, left, right) {
+                *report.known.entry(known).or_default() += 1;
+                continue;
+            }
+            report.differences += 1;
+            if report.packet_differences.len() < self.keep {
+                report.packet_differences.push(PacketDifference {
+                    packet: *packet,
+                    received: batch.bytes(packet).to_vec(),
+                    aspects,
+                    left: PacketResult::keep(&self.lanes[0].name, left),
+                    right: PacketResult::keep(&lane.name, right),
+                });
+            }
+        }
+    }
+
+    fn compare_maps(&self, report: &mut Report) -> Result<(), BackendError> {
+        let dumps: Vec<Vec<MapContents>> = self
+            .lanes
+            .iter()
+            .map(Lane::maps)
+            .collect::<Result<_, _>>()?;
+        for (lane, dump) in self.lanes.iter().zip(&dumps).skip(1) {
+            for (map, (left, right)) in dumps[0].iter().zip(dump).enumerate() {
+                for entry in map_differences(left, right) {
+                    report.differences += 1;
+                    if report.entry_differences.len() < self.keep {
+                        report.entry_differences.push(EntryDifference {
+                            map,
+                            left: (self.lanes[0].name.clone(), entry.left.cloned()),
+                            right: (lane.name.clone(), entry.right.cloned()),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Backends by name: the only place that names the concrete ones.
+
+use std::fmt;
+use std::str::FromStr;
+
+use iom_backends::interpreter::Interpreter;
+use iom_backends::kernel::{KernelBackend, KernelConfig};
+use iom_core::abi::Backend;
+use iom_nfp_offload::backend::Nfp;
+use iom_nfp_offload::profile::FirmwareProfile;
+
+/// A backend and its engine, as the user writes it: `sim`, `sim:interp`, `kernel`, `nfp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// The simulator with the interpreter.
+    SimInterpreter,
+    /// The running kernel.
+    Kernel,
+    /// The model of the NFP's micro-engines.
+    Nfp,
+}
+
+impl Engine {
+    /// All engines.
+    pub const ALL: [Self; 3] = [Self::SimInterpreter, Self::Kernel, Self::Nfp];
+
+    /// Name of the backend.
+    pub const fn backend_name(self) -> &'static str {
+        match self {
+            Self::SimInterpreter => "sim",
+            Self::Kernel => "kernel",
+            Self::Nfp => "nfp",
+        }
+    }
+
+    /// Name of the engine within the backend.
+    pub const fn engine_name(self) -> &'static str {
+        match self {
+            Self::SimInterpreter => "interp",
+            Self::Kernel => "jit",
+            Self::Nfp => "model",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.backend_name())
+    }
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sim" | "sim:interp" => Ok(Self::SimInterpreter),
+            "kernel" => Ok(Self::Kernel),
+            "nfp" => Ok(Self::Nfp),
+            other => Err(format!(
+                "no backend `{other}`: there are sim (engine sim:interp), kernel and nfp"
+            )),
+        }
+    }
+}
+
+impl Engine {
+    /// The backend itself. `rewrite` prepares programs for deterministic replay on the kernel.
+    pub fn backend(self, rewrite: bool) -> Box<dyn Backend> {
+        match self {
+            Self::SimInterpreter => Box::new(Interpreter::default()),
+            Self::Kernel => Box::new(KernelBackend {
+                config: KernelConfig { rewrite },
+            }),
+            Self::Nfp => Box::new(Nfp {
+                profile: FirmwareProfile::full(),
+            }),
+        }
+    }
+
+    /// Length to which frames are padded before they reach the backend, as its MAC does.
+    pub const fn pad_to(self) -> usize {
+        match self {
+            Self::SimInterpreter | Self::Kernel => 0,
+            Self::Nfp => 60,
+        }
+    }
+
+    /// Whether the whole 32-bit return value comes back, not only the action.
+    pub const fn keeps_retval(self) -> bool {
+        match self {
+            Self::SimInterpreter | Self::Kernel => true,
+            Self::Nfp => false,
+        }
+    }
+}

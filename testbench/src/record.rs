@@ -1,0 +1,142 @@
+//! The stable JSON form of a packet's result (`--packets`): one line for each packet and backend.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use iom_core::abi::{Redirect, XdpAction};
+use iom_core::hex::encode as hex;
+use iom_core::module::Module;
+use iom_sim::device::Verdict;
+use iom_sim::replay::Ingressed;
+use serde::Serialize;
+
+use crate::compare::PacketView;
+
+/// One line of `--packets`.
+#[derive(Debug, Serialize)]
+struct PacketRecord<'a> {
+    packet: u64,
+    backend: &'a str,
+    time_ns: u64,
+    port: u32,
+    queue: u32,
+    retval: u32,
+    action: &'static str,
+    redirect: Option<RedirectRecord<'a>>,
+    length: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<String>,
+    metadata: String,
+    events: Vec<String>,
+    drop_reason: Option<&'a str>,
+}
+
+/// A redirect target in JSON.
+#[derive(Debug, Serialize)]
+pub struct RedirectRecord<'a> {
+    kind: &'static str,
+    map: Option<&'a str>,
+    key: Option<u32>,
+    target: Option<u32>,
+    flags: u64,
+}
+
+impl<'a> RedirectRecord<'a> {
+    /// The target, with its map's name.
+    pub fn new(redirect: Redirect, module: &'a Module) -> Self {
+        let map = redirect
+            .map
+            .and_then(|index| module.maps.get(index as usize));
+        Self {
+            kind: redirect.kind.name(),
+            map: map.map(|spec| spec.name.as_str()),
+            key: redirect.key,
+            target: redirect.target,
+            flags: redirect.flags,
+        }
+    }
+}
+
+/// Writes packet results, one JSON line each.
+pub struct PacketWriter<'a> {
+    out: Box<dyn Write + 'a>,
+    with_bytes: bool,
+}
+
+impl<'a> PacketWriter<'a> {
+    /// Writes to `out`, with the packet bytes if asked for.
+    pub fn new(out: Box<dyn Write + 'a>, with_bytes: bool) -> Self {
+        Self { out, with_bytes }
+    }
+
+    /// Writes into a file.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn create(path: &Path, with_bytes: bool) -> anyhow::Result<PacketWriter<'static>> {
+        let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(PacketWriter::new(
+            Box::new(BufWriter::new(file)),
+            with_bytes,
+        ))
+    }
+
+    /// Writes what one backend made of one packet.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn write(
+        &mut self,
+        module: &Module,
+        backend: &str,
+        packet: &Ingressed,
+        view: &PacketView<'_>,
+    ) -> io::Result<()> {
+        let verdict = Verdict::of(packet.port, view.outcome);
+        let trap = view.outcome.trap.as_ref().map(|trap| trap.to_string());
+        let refused = view.outcome.refused.as_deref();
+        let record = PacketRecord {
+            packet: packet.id,
+            backend,
+            time_ns: packet.time_ns,
+            port: packet.port.0,
+            queue: packet.queue.0,
+            retval: view.outcome.retval,
+            action: view.outcome.action().name(),
+            redirect: view
+                .outcome
+                .redirect
+                .map(|redirect| RedirectRecord::new(redirect, module)),
+            length: view.frame.len(),
+            bytes: self.with_bytes.then(|| hex(&view.frame.packet())),
+            metadata: hex(view.frame.metadata()),
+            events: view.events.iter().map(|event| hex(&event.bytes)).collect(),
+            drop_reason: trap
+                .as_deref()
+                .or(refused)
+                .or(verdict.drop_reason().map(iom_sim::device::DropReason::text)),
+        };
+        serde_json::to_writer(&mut self.out, &record)?;
+        self.out.write_all(b"\n")
+    }
+
+    /// Flushes the output.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Action and return value as text: `pass`, or `aborted (77)` where the value is no action.
+pub fn action_text(retval: u32) -> String {
+    let action = XdpAction::from_retval(retval);
+    if retval > 4 {
+        format!("{} ({retval})", action.name())
+    } else {
+        action.name().to_owned()
+    }
+}
