@@ -139,6 +139,8 @@ pub(super) enum Op {
         target: u32,
     },
     Exit,
+    /// Writes `r10`. Only a fault when reached: Linux lets it stand in dead code.
+    FramePointer,
     /// The second slot of a wide load.
     NoInstruction,
 }
@@ -225,49 +227,34 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn insn(&mut self, insn: &Insn) -> Result<Op, String> {
+        if destination(insn) == Some(Reg::R10) {
+            return Ok(Op::FramePointer);
+        }
         Ok(match *insn {
             Insn::Alu {
                 op,
                 width,
                 dst,
                 src,
-            } => {
-                writable(dst)?;
-                alu(op, width, dst, src)
-            }
-            Insn::Mov { width, dst, src } => {
-                writable(dst)?;
-                mov(width, dst, src)
-            }
+            } => alu(op, width, dst, src),
+            Insn::Mov { width, dst, src } => mov(width, dst, src),
             Insn::MovSigned {
                 width,
                 dst,
                 src,
                 from,
-            } => {
-                writable(dst)?;
-                Op::MovSigned {
-                    width,
-                    dst,
-                    src,
-                    from,
-                }
-            }
-            Insn::Neg { width, dst } => {
-                writable(dst)?;
-                Op::Neg { width, dst }
-            }
-            Insn::ByteSwap { order, bits, dst } => {
-                writable(dst)?;
-                Op::ByteSwap { order, bits, dst }
-            }
-            Insn::LoadImm64 { dst, value } => {
-                writable(dst)?;
-                Op::MovWide {
-                    dst,
-                    value: self.wide(value, insn)?,
-                }
-            }
+            } => Op::MovSigned {
+                width,
+                dst,
+                src,
+                from,
+            },
+            Insn::Neg { width, dst } => Op::Neg { width, dst },
+            Insn::ByteSwap { order, bits, dst } => Op::ByteSwap { order, bits, dst },
+            Insn::LoadImm64 { dst, value } => Op::MovWide {
+                dst,
+                value: self.wide(value, insn)?,
+            },
             Insn::WideTail => Op::NoInstruction,
             Insn::Load {
                 size,
@@ -276,7 +263,6 @@ impl Lowering<'_> {
                 base,
                 off,
             } => {
-                writable(dst)?;
                 if signed {
                     Op::LoadSigned {
                         size,
@@ -321,18 +307,13 @@ impl Lowering<'_> {
                 base,
                 off,
                 src,
-            } => {
-                if fetches(op) {
-                    writable(src)?;
-                }
-                Op::Atomic {
-                    op,
-                    size,
-                    base,
-                    off,
-                    src,
-                }
-            }
+            } => Op::Atomic {
+                op,
+                size,
+                base,
+                off,
+                src,
+            },
             Insn::LoadPacket { size, mode, imm } => self.packet(size, mode, imm)?,
             Insn::Jump { .. } => Op::Jump {
                 target: self.target(insn.jump_target(self.slot))?,
@@ -456,22 +437,36 @@ fn check_helper(module: &Module, program: &Program, number: u32) -> Result<(), S
     Ok(())
 }
 
-fn writable(dst: Reg) -> Result<(), String> {
-    if dst == Reg::R10 {
-        return Err("r10 is read-only".to_owned());
-    }
-    Ok(())
-}
-
-/// Whether the old value goes to the source register.
-const fn fetches(op: AtomicOp) -> bool {
-    match op {
-        AtomicOp::Add { fetch }
-        | AtomicOp::Or { fetch }
-        | AtomicOp::And { fetch }
-        | AtomicOp::Xor { fetch } => fetch,
-        AtomicOp::Exchange => true,
-        AtomicOp::CompareExchange => false,
+/// The register that an instruction writes, as far as it names it.
+const fn destination(insn: &Insn) -> Option<Reg> {
+    match *insn {
+        Insn::Alu { dst, .. }
+        | Insn::Mov { dst, .. }
+        | Insn::MovSigned { dst, .. }
+        | Insn::Neg { dst, .. }
+        | Insn::ByteSwap { dst, .. }
+        | Insn::LoadImm64 { dst, .. }
+        | Insn::Load { dst, .. } => Some(dst),
+        Insn::Atomic { op, src, .. } => match op {
+            AtomicOp::Add { fetch: true }
+            | AtomicOp::Or { fetch: true }
+            | AtomicOp::And { fetch: true }
+            | AtomicOp::Xor { fetch: true }
+            | AtomicOp::Exchange => Some(src),
+            AtomicOp::Add { fetch: false }
+            | AtomicOp::Or { fetch: false }
+            | AtomicOp::And { fetch: false }
+            | AtomicOp::Xor { fetch: false }
+            | AtomicOp::CompareExchange => None,
+        },
+        Insn::WideTail
+        | Insn::Store { .. }
+        | Insn::LoadPacket { .. }
+        | Insn::Jump { .. }
+        | Insn::JumpIf { .. }
+        | Insn::MayGoto { .. }
+        | Insn::Call { .. }
+        | Insn::Exit => None,
     }
 }
 

@@ -105,6 +105,9 @@ pub enum TrapKind {
         /// What it should be.
         expected: &'static str,
     },
+    /// The frame pointer was written.
+    #[error("r10 is read-only")]
+    FramePointer,
     /// Calls nest deeper than the kernel allows.
     #[error("the call stack is more than {max} frames deep")]
     CallDepth {
