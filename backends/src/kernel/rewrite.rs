@@ -393,7 +393,7 @@ mod tests {
              out: exit
              subprogram: r1 = func subprogram ll
              exit",
-            &expect![[r#"
+            &expect![[r"
                   0  0  if r1 == 0 goto +47
                   1  1  r0 = map[9] + 0 ll
                   3  1  r0 = *(u64 *)(r0 + 0)
@@ -439,7 +439,7 @@ mod tests {
                  48  8  exit
                  49  9  r1 = func pc-1 ll
                  51 11  exit
-            "#]],
+            "]],
         );
     }
 
@@ -447,7 +447,7 @@ mod tests {
     fn random_numbers() {
         check(
             "call get_prandom_u32\nexit",
-            &expect![[r#"
+            &expect![[r"
               0  0  r1 = map[9] + 0 ll
               2  0  r0 = *(u64 *)(r1 + 16)
               3  0  r2 = 0x9e3779b97f4a7c15 ll
@@ -468,7 +468,7 @@ mod tests {
              21  0  r0 ^= r1
              22  0  w0 = w0
              23  1  exit
-        "#]],
+        "]],
         );
     }
 

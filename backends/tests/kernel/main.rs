@@ -6,4 +6,5 @@
 mod programs;
 mod run;
 mod support;
+mod sweep;
 mod vectors;
