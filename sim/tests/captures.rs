@@ -8,7 +8,7 @@ use std::path::Path;
 
 use build::{BE, Bytes, LE, Seen, fault, packets, plain_pcap, read, reader};
 use expect_test::{Expect, expect};
-use iom_sim::capture::CaptureReader;
+use iom_sim::capture::{CaptureReader, PacketSource};
 use pcap_file::Endianness;
 use proptest::prelude::*;
 

@@ -10,7 +10,7 @@ use build::{Bytes, LE, plain_pcap, reader};
 use expect_test::expect;
 use iom_sim::capture::{
     Annotations, CaptureReader, CaptureWriter, Counts, FrameReader, Input, LinkType, MergedReader,
-    Order, OtherLinks, Packet, Policy, Truncated, port_name,
+    Order, OtherLinks, Packet, PacketSource, Policy, Truncated, port_name,
 };
 use proptest::prelude::*;
 

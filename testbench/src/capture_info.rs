@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket};
-use iom_sim::capture::{CaptureError, CaptureReader, LinkType, Packet};
+use iom_sim::capture::{CaptureError, CaptureReader, LinkType, Packet, PacketSource};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod capture_copy;
 pub mod capture_info;
 pub mod commands;
 pub mod compare;

@@ -37,17 +37,17 @@ fn info_of_a_broken_capture_prints_what_there_is_and_exits_2() {
     "#]].assert_eq(&text);
     assert_eq!(code, 2);
     let (code, text) = iom(&["pcap", "info", "-"], "no capture");
-    expect![[r#"
+    expect![[r"
         -: not a capture
           fault       at byte 0: not a capture (starts with 6e 6f 20 63): pcap, pcapng, either of them in gzip or zstd, or a JSON array of frames is expected
-    "#]].assert_eq(&text);
+    "]].assert_eq(&text);
     assert_eq!(code, 2);
 }
 
 #[test]
 fn info_for_people_shows_interfaces_times_and_protocols() {
     let (code, text) = iom(&["pcap", "info", "-"], FRAMES);
-    expect![[r#"
+    expect![[r"
         -: frames
           link types  ETHERNET
           packets     2, 15 bytes
@@ -56,7 +56,7 @@ fn info_for_people_shows_interfaces_times_and_protocols() {
           interface   1.0 -: ETHERNET, 2 packets
           protocols   other 2
           digest      facbc1ecb551dfffd397678bfbff317998a3e75cdb12bb2eec27579041eb0b4f
-    "#]]
+    "]]
     .assert_eq(&text);
     assert_eq!(code, 0);
 }
@@ -69,4 +69,52 @@ fn info_of_several_captures_names_each() {
         {"file":"-","packets":2,"bytes":15,"format":"frames","link_types":["ETHERNET"],"digest":"facbc1ecb551dfffd397678bfbff317998a3e75cdb12bb2eec27579041eb0b4f","fault":null}
     "#]].assert_eq(&text);
     assert_eq!(code, 2);
+}
+
+/// Interfaces, bytes and times of a capture, without what splitting adds.
+fn digest(path: &str) -> String {
+    let (code, text) = iom(&["pcap", "info", path, "--json"], "");
+    assert_eq!(code, 0, "{text}");
+    let info: serde_json::Value = serde_json::from_str(&text).unwrap();
+    info["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn merging_by_id_puts_together_what_was_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mix = concat!(env!("CARGO_MANIFEST_DIR"), "/../pcaps/mix.pcap");
+    for by in ["interface", "flow", "count", "time"] {
+        let (code, text) = iom(
+            &["pcap", "split", mix, "-w", &path(by), "--by", by, "--json"],
+            "",
+        );
+        assert_eq!(code, 0, "{text}");
+        let split: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let files = split["files"].as_object().unwrap();
+        let whole = path("whole.pcapng");
+        let mut merge = vec!["pcap", "merge", "-w", &whole, "--order", "id"];
+        merge.extend(files.keys().map(String::as_str));
+        assert_eq!(iom(&merge, "").0, 0);
+        assert_eq!(
+            digest(&whole),
+            digest(mix),
+            "split by {by} into {} files",
+            files.len()
+        );
+    }
+}
+
+#[test]
+fn merging_a_broken_capture_writes_what_is_before_the_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole.pcapng").display().to_string();
+    let (code, text) = iom(
+        &["pcap", "merge", "-", "-w", &whole],
+        &FRAMES.as_bytes()[..60],
+    );
+    assert_eq!(code, 2);
+    assert!(text.ends_with("whole.pcapng: 1 packets\n"), "{text}");
+    let (_, text) = iom(&["pcap", "info", &whole, "--json"], "");
+    assert!(text.starts_with(r#"{"packets":1,"#), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use super::LinkType;
 use super::link::{ETHERNET_HEADER, to_ethernet};
-use super::{CaptureError, CaptureFault, CaptureReader, Packet};
+use super::{CaptureError, CaptureFault, CaptureReader, Packet, PacketSource};
 
 /// Longest frame that padding may make: libpcap's greatest snapshot length.
 const MAX_PADDED_BYTES: usize = 262_144;
@@ -91,8 +91,19 @@ impl FrameReader {
         }
     }
 
-    /// Moves on to the next frame; false at the end. After an error the reader is at its end.
-    pub fn advance(&mut self) -> Result<bool, CaptureError> {
+    /// What the policy did so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The capture behind the frames.
+    pub fn capture(&self) -> &CaptureReader {
+        &self.reader
+    }
+}
+
+impl PacketSource for FrameReader {
+    fn advance(&mut self) -> Result<bool, CaptureError> {
         self.frame = Frame::None;
         while let Some(packet) = self.reader.next_packet()? {
             let (truncated, adapted) = (is_truncated(&packet), !packet.link_type.is_ethernet());
@@ -118,8 +129,8 @@ impl FrameReader {
         Ok(false)
     }
 
-    /// The frame that the last `advance` found, its link type always Ethernet without frame check sequence.
-    pub fn packet(&self) -> Option<Packet<'_>> {
+    /// The frame, its link type always Ethernet without frame check sequence.
+    fn packet(&self) -> Option<Packet<'_>> {
         let packet = self.reader.packet()?;
         let (bytes, original_len) = match self.frame {
             Frame::None => return None,
@@ -137,22 +148,6 @@ impl FrameReader {
             link_type: LinkType::ETHERNET,
             ..packet
         })
-    }
-
-    /// `advance` and `packet` in one.
-    pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
-        self.advance()?;
-        Ok(self.packet())
-    }
-
-    /// What the policy did so far.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// The capture behind the frames.
-    pub fn capture(&self) -> &CaptureReader {
-        &self.reader
     }
 }
 

@@ -54,3 +54,18 @@ pub struct Annotations {
     /// Packet id (`epb_packetid`): equal for all copies of a packet.
     pub packet_id: Option<u64>,
 }
+
+/// Packets one after the other, the current one borrowed.
+pub trait PacketSource {
+    /// Moves on to the next packet; false at the end. After an error the source is at its end.
+    fn advance(&mut self) -> Result<bool, CaptureError>;
+
+    /// The packet that the last `advance` found; `None` before the first and after the last.
+    fn packet(&self) -> Option<Packet<'_>>;
+
+    /// `advance` and `packet` in one.
+    fn next_packet(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
+        self.advance()?;
+        Ok(self.packet())
+    }
+}

@@ -7,7 +7,7 @@ use super::json::FrameList;
 use super::pcap::Pcap;
 use super::pcapng::Pcapng;
 use super::source::{Compression, Source};
-use super::{Annotations, CaptureError, CaptureFault, Interface, LinkType, Packet};
+use super::{Annotations, CaptureError, CaptureFault, Interface, LinkType, Packet, PacketSource};
 
 /// Longest packet: above any real one, and small enough to be held in memory on a lying file's word.
 pub(super) const MAX_CAPTURED_BYTES: usize = 16 << 20;
@@ -78,56 +78,6 @@ impl CaptureReader {
         })
     }
 
-    /// Moves on to the next packet; false at the end. After an error the reader is at its end.
-    pub fn advance(&mut self) -> Result<bool, CaptureError> {
-        if let Some(record) = self.record.take() {
-            self.source.consume(record.whole);
-        }
-        if self.finished {
-            return Ok(false);
-        }
-        let next = match &mut self.format {
-            Format::Pcap { header, .. } => header.next(&mut self.source),
-            Format::Pcapng(pcapng) => pcapng.next(&mut self.source),
-            Format::Frames(frames) => frames.next(&mut self.source),
-        };
-        self.offset = match &self.format {
-            Format::Pcap { .. } | Format::Pcapng(_) => self.source.offset(),
-            Format::Frames(frames) => frames.offset(),
-        };
-        match next {
-            Ok(record) => {
-                self.finished = record.is_none();
-                self.record = record;
-                Ok(self.record.is_some())
-            }
-            Err(fault) => Err(self.stop(fault)),
-        }
-    }
-
-    /// The packet that the last `advance` found; `None` before the first and after the last.
-    pub fn packet(&self) -> Option<Packet<'_>> {
-        let record = self.record.as_ref()?;
-        let bytes = match &self.format {
-            Format::Pcap { .. } | Format::Pcapng(_) => self.source.slice(record.data.clone()),
-            Format::Frames(frames) => frames.bytes(),
-        };
-        Some(Packet {
-            bytes,
-            time_ns: record.time_ns,
-            original_len: record.original_len,
-            interface: record.interface,
-            link_type: record.link_type,
-            annotations: record.annotations,
-        })
-    }
-
-    /// `advance` and `packet` in one.
-    pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
-        self.advance()?;
-        Ok(self.packet())
-    }
-
     /// Interfaces described so far, in the current section.
     pub fn interfaces(&self) -> &[Interface] {
         match &self.format {
@@ -177,6 +127,50 @@ impl CaptureReader {
     pub(super) fn stop(&mut self, fault: CaptureFault) -> CaptureError {
         self.finished = true;
         fault_at(&self.file, self.offset, fault)
+    }
+}
+
+impl PacketSource for CaptureReader {
+    fn advance(&mut self) -> Result<bool, CaptureError> {
+        if let Some(record) = self.record.take() {
+            self.source.consume(record.whole);
+        }
+        if self.finished {
+            return Ok(false);
+        }
+        let next = match &mut self.format {
+            Format::Pcap { header, .. } => header.next(&mut self.source),
+            Format::Pcapng(pcapng) => pcapng.next(&mut self.source),
+            Format::Frames(frames) => frames.next(&mut self.source),
+        };
+        self.offset = match &self.format {
+            Format::Pcap { .. } | Format::Pcapng(_) => self.source.offset(),
+            Format::Frames(frames) => frames.offset(),
+        };
+        match next {
+            Ok(record) => {
+                self.finished = record.is_none();
+                self.record = record;
+                Ok(self.record.is_some())
+            }
+            Err(fault) => Err(self.stop(fault)),
+        }
+    }
+
+    fn packet(&self) -> Option<Packet<'_>> {
+        let record = self.record.as_ref()?;
+        let bytes = match &self.format {
+            Format::Pcap { .. } | Format::Pcapng(_) => self.source.slice(record.data.clone()),
+            Format::Frames(frames) => frames.bytes(),
+        };
+        Some(Packet {
+            bytes,
+            time_ns: record.time_ns,
+            original_len: record.original_len,
+            interface: record.interface,
+            link_type: record.link_type,
+            annotations: record.annotations,
+        })
     }
 }
 

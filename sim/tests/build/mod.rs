@@ -3,7 +3,7 @@
 
 use std::io::Cursor;
 
-use iom_sim::capture::{CaptureError, CaptureReader};
+use iom_sim::capture::{CaptureError, CaptureReader, PacketSource};
 use pcap_file::Endianness;
 
 pub(crate) const LE: Endianness = Endianness::Little;
