@@ -4,7 +4,8 @@
 use iom_core::hex;
 use iom_core::isa::{Insn, assemble, decode, encode, module_text};
 use iom_core::module::{Module, ProgramType};
-use iom_core::object::vector::{load_vector, raw_program};
+use iom_core::object::raw::raw_program;
+use iom_core::object::vector::load_vector;
 use std::path::Path;
 
 #[test]
@@ -23,7 +24,7 @@ fn rejects_and_accepts_as_the_suite_says() {
             Ok(insns) => {
                 assert!(!rejected, "{name} must be refused");
                 assert_eq!(encode(&insns), bytes, "{name}");
-                let program = raw_program(&bytes, ProgramType::Raw).expect("it decodes");
+                let program = raw_program(&bytes, ProgramType::Raw, 16).expect("it decodes");
                 let module = Module {
                     programs: vec![program],
                     ..Module::default()

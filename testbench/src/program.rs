@@ -11,8 +11,9 @@ use anyhow::Context;
 use iom_core::abi::{BackendError, Refusal};
 use iom_core::isa::{AsmError, assemble};
 use iom_core::module::{Module, ProgramType};
-use iom_core::object::load_object;
-use iom_core::object::vector::{Vector, load_vector, raw_program};
+use iom_core::object::raw::raw_program;
+use iom_core::object::vector::{Vector, load_vector};
+use iom_core::object::{load_object, load_raw_object};
 
 use crate::exit::Failure;
 use crate::manifest::Manifest;
@@ -78,9 +79,10 @@ impl ProgramArgs {
     /// An input that cannot be read or is ambiguous (exit code 2), a program that is refused (3).
     pub fn load(&self) -> anyhow::Result<LoadedProgram> {
         let ProgramFile { mut module, vector } = read_program(&self.path)?;
-        let manifest = match is_stdin(&self.path) {
-            true => None,
-            false => Manifest::beside(&self.path)?,
+        let manifest = if is_stdin(&self.path) {
+            None
+        } else {
+            Manifest::beside(&self.path)?
         };
         let mut selection = self.selection.clone();
         if let Some(manifest) = &manifest {
@@ -186,38 +188,33 @@ impl LoadedProgram {
         else {
             return error;
         };
-        let reasons = reasons.iter().map(|reason| self.explain_one(reason));
         let name = &self.module.programs[self.entry].name;
-        let mut text: String = reasons.collect();
-        let log: Vec<_> = log.lines().collect();
-        for line in &log[log.len().saturating_sub(LOG_LINES)..] {
-            text += &format!("\n    | {line}");
+        let mut lines = vec![format!("{backend} refuses program {name}")];
+        for reason in reasons {
+            self.explain_reason(reason, &mut lines);
         }
-        Failure::refused(format!("{backend} refuses program {name}{text}"))
+        let log: Vec<_> = log.lines().collect();
+        let end = &log[log.len().saturating_sub(LOG_LINES)..];
+        lines.extend(end.iter().map(|line| format!("    | {line}")));
+        Failure::refused(lines.join("\n"))
     }
 
-    fn explain_one(&self, reason: &Refusal) -> String {
-        let mut text = String::new();
+    fn explain_reason(&self, reason: &Refusal, lines: &mut Vec<String>) {
         let program = self.module.programs.get(reason.program);
+        let other = program.filter(|_| reason.program != self.entry);
+        let of = other.map_or(String::new(), |program| {
+            format!(" of program {}", program.name)
+        });
         if let Some(insn) = reason.insn {
-            text += &format!("\n  instruction {insn}");
-            if reason.program != self.entry
-                && let Some(program) = program
-            {
-                text += &format!(" of program {}", program.name);
-            }
-            if let Some(line) = program.and_then(|program| program.line_of(insn)) {
-                text += &format!(", {}:{}: {}", line.file, line.line, line.text.trim());
-            }
-            text += ":";
+            let source = program.and_then(|program| program.line_of(insn));
+            let source = source.map_or(String::new(), |line| {
+                format!(", {}:{}: {}", line.file, line.line, line.text.trim())
+            });
+            lines.push(format!("  instruction {insn}{of}{source}"));
         }
-        for line in reason.message.lines() {
-            text += &format!("\n    {line}");
-        }
-        if let Some(fix) = &reason.fix {
-            text += &format!("\n    {fix}");
-        }
-        text
+        let fix = reason.fix.iter().map(String::as_str);
+        let message = reason.message.lines().chain(fix);
+        lines.extend(message.map(|line| format!("    {line}")));
     }
 }
 
@@ -236,15 +233,36 @@ enum Form {
 /// # Errors
 /// An input that cannot be read or is no program (exit code 2), or one that is refused (3).
 pub fn read_program(path: &Path) -> anyhow::Result<ProgramFile> {
+    let bytes = read_bytes(path)?;
+    parse(path, &bytes, form_of(path, &bytes))
+}
+
+/// Reads a program input that is to run on its own, without a packet: where an object has no
+/// programs, its functions in `.text` are.
+///
+/// # Errors
+/// As of [`read_program`].
+pub fn read_raw_program(path: &Path) -> anyhow::Result<Module> {
+    let bytes = read_bytes(path)?;
+    let form = form_of(path, &bytes);
+    let mut module = parse(path, &bytes, form)?.module;
+    let empty = module.programs.is_empty() && module.refused.is_empty();
+    if form == Form::Object && empty {
+        let raw = load_raw_object(&bytes, &module.name);
+        module = raw.with_context(|| path.display().to_string())?;
+    }
+    Selection::default().all(&module)?;
+    Ok(module)
+}
+
+fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = if is_stdin(path) {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         fs::read(path)
     };
-    let bytes = bytes.with_context(|| path.display().to_string())?;
-    let form = form_of(path, &bytes);
-    parse(path, &bytes, form)
+    bytes.with_context(|| path.display().to_string())
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -292,7 +310,7 @@ fn parse(path: &Path, bytes: &[u8], form: Form) -> anyhow::Result<ProgramFile> {
             }
         }
         Form::Raw => {
-            let program = raw_program(bytes, ProgramType::Xdp)
+            let program = raw_program(bytes, ProgramType::Xdp, 0)
                 .map_err(|error| Failure::refused(format!("{shown}: {error}")))?;
             Module {
                 name: stem.into_owned(),
@@ -312,9 +330,10 @@ fn parse(path: &Path, bytes: &[u8], form: Form) -> anyhow::Result<ProgramFile> {
 fn vector(path: &Path, bytes: &[u8], stem: &str) -> anyhow::Result<ProgramFile> {
     let vector = load_vector(bytes, stem).map_err(|error| {
         let message = format!("{}: {error}", path.display());
-        match error.refuses_program() {
-            true => Failure::refused(message),
-            false => Failure::usage(message),
+        if error.refuses_program() {
+            Failure::refused(message)
+        } else {
+            Failure::usage(message)
         }
     })?;
     Ok(ProgramFile {

@@ -58,9 +58,10 @@ impl BtfExt {
         };
         let functions = part("the header")?;
         let lines = part("the header")?;
-        let relocations = match header_len >= 32 {
-            true => part("the header")?,
-            false => (0, 0),
+        let relocations = if header_len >= 32 {
+            part("the header")?
+        } else {
+            (0, 0)
         };
         let mut parser = Parser {
             bytes,
@@ -170,7 +171,7 @@ impl Parser<'_> {
                 let bytes = reader.take(record_len as usize);
                 let mut fields = Reader::at(bytes.ok_or_else(|| truncated(at, what))?, 0);
                 let offset = fields.u32().ok_or_else(|| truncated(at, what))?;
-                if offset as usize % SLOT_LEN != 0 {
+                if !(offset as usize).is_multiple_of(SLOT_LEN) {
                     let kind = BtfErrorKind::Misaligned { offset };
                     return Err(BtfError { offset: at, kind });
                 }

@@ -114,7 +114,8 @@ impl<'e, 'a> CodeTable<'e, 'a> {
         for found in self.elf.relocations(section) {
             let found = found?;
             let slot = found.offset as usize / SLOT_LEN;
-            let aligned = found.offset % SLOT_LEN as u64 == 0 && found.offset < section.size;
+            let aligned =
+                found.offset.is_multiple_of(SLOT_LEN as u64) && found.offset < section.size;
             let old = self.relocations.insert((index, slot), found);
             if !aligned || old.is_some() {
                 let kind = ObjectErrorKind::Relocation {
@@ -129,7 +130,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
 
     /// Index of the function that starts at this byte of a section.
     pub(super) fn function_at(&self, section: usize, offset: u64) -> Option<usize> {
-        if offset % SLOT_LEN as u64 != 0 {
+        if !offset.is_multiple_of(SLOT_LEN as u64) {
             return None;
         }
         let slot = usize::try_from(offset).ok()? / SLOT_LEN;
@@ -348,7 +349,7 @@ fn read_function<'a>(
         .value
         .checked_add(symbol.size)
         .filter(|_| symbol.size > 0 && symbol.value >= previous_end)
-        .filter(|end| symbol.value % SLOT_LEN as u64 == 0 && end % SLOT_LEN as u64 == 0)
+        .filter(|end| (symbol.value | end).is_multiple_of(SLOT_LEN as u64))
         .and_then(|end| {
             section
                 .data

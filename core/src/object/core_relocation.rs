@@ -51,7 +51,9 @@ pub(super) fn target(btf: &Btf, record: &CoReRecord) -> String {
                 id = member.type_id;
             }
             Some((_, BtfKind::Array { type_id, .. })) => {
-                text.push_str(&format!("[{index}]"));
+                text += "[";
+                text += &index.to_string();
+                text += "]";
                 id = *type_id;
             }
             _ => break,

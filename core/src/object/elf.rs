@@ -261,14 +261,13 @@ fn read_symbol<'a>(
         STT_SECTION => SymbolKind::Section,
         _ => SymbolKind::Other,
     };
-    let name = match (kind, place) {
-        (SymbolKind::Section, Place::Section(section)) => sections[section].name,
-        _ => {
-            let name = table.symbol_name(LE, symbol).map_err(broken)?;
-            std::str::from_utf8(name).map_err(|_| ObjectError::Elf {
-                message: "a symbol's name is not UTF-8".to_owned(),
-            })?
-        }
+    let name = if let (SymbolKind::Section, Place::Section(section)) = (kind, place) {
+        sections[section].name
+    } else {
+        let name = table.symbol_name(LE, symbol).map_err(broken)?;
+        std::str::from_utf8(name).map_err(|_| ObjectError::Elf {
+            message: "a symbol's name is not UTF-8".to_owned(),
+        })?
     };
     Ok(Symbol {
         name,

@@ -76,13 +76,13 @@ impl<'e, 'a> Linker<'e, 'a> {
             let at = starts[function] + *slot;
             match self.table.link(code, *slot, program.insns[at]) {
                 Ok(Linked::Done(insn)) => program.insns[at] = insn,
-                Ok(Linked::Function(target)) => match starts.get(&target) {
-                    Some(start) => refer(&mut program.insns[at], at, *start),
-                    None => {
+                Ok(Linked::Function(target)) => {
+                    let Some(start) = starts.get(&target) else {
                         next = Some(target);
                         continue;
-                    }
-                },
+                    };
+                    refer(&mut program.insns[at], at, *start);
+                }
                 Err(error) => return Ok(Err(error)),
             }
             *slot += 1;

@@ -11,6 +11,7 @@ mod error;
 mod link;
 mod maps;
 mod programs;
+pub mod raw;
 mod reader;
 mod relocation;
 mod section_name;
@@ -22,13 +23,31 @@ use code::CodeTable;
 use elf::Elf;
 use maps::ObjectMaps;
 use programs::Programs;
+use section_name::{SectionKind, section_kind};
 
-use crate::module::Module;
+use crate::module::{Module, ProgramType, XdpAttach};
 
 pub use error::{MapErrorKind, ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
 
 /// Loads an object. `name` becomes the module's name.
 pub fn load_object(bytes: &[u8], name: &str) -> Result<Module, ObjectError> {
+    load(bytes, name, section_kind)
+}
+
+/// Loads the functions of an object's `.text` as programs of type [`ProgramType::Raw`], which is
+/// how conformance suites send them.
+pub fn load_raw_object(bytes: &[u8], name: &str) -> Result<Module, ObjectError> {
+    load(bytes, name, |section| match section {
+        ".text" => SectionKind::Programs {
+            program_type: ProgramType::Raw,
+            attach: XdpAttach::Device,
+            fragments: false,
+        },
+        _ => SectionKind::Subprograms,
+    })
+}
+
+fn load(bytes: &[u8], name: &str, kind: fn(&str) -> SectionKind) -> Result<Module, ObjectError> {
     let elf = Elf::parse(bytes)?;
     let (btf_bytes, btf) = read_btf(&elf)?;
     let btf = btf.as_ref();
@@ -43,7 +62,7 @@ pub fn load_object(bytes: &[u8], name: &str) -> Result<Module, ObjectError> {
     };
     let maps = ObjectMaps::read(&elf, btf)?;
     let table = CodeTable::read(&elf, btf, &ext, &maps)?;
-    let mut programs = Programs::link(&elf, &table, btf)?;
+    let mut programs = Programs::link(&elf, &table, btf, kind)?;
     let mut specs = maps.specs.clone();
     programs.fill_arrays(&table, &maps.programs, &mut specs);
     let mut module = Module {

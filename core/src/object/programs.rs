@@ -5,9 +5,9 @@ use super::btf::Btf;
 use super::code::{Code, CodeTable};
 use super::elf::Elf;
 use super::error::{ObjectError, ProgramError, ProgramErrorKind};
-use super::link::{LinkedProgram, Linker, referenced};
+use super::link::{Linker, referenced};
 use super::maps::StaticProgram;
-use super::section_name::{SectionKind, section_kind};
+use super::section_name::SectionKind;
 use crate::map::{InitialEntry, InitialValue, MapSpec};
 use crate::module::{Module, Program, RefusedProgram, SkippedProgram};
 
@@ -20,26 +20,43 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Links every function that is a program of a type that is decoded here.
+    /// Links every function that is a program, of those whose types are decoded here; `kind` says
+    /// what a section of a name holds.
     pub(super) fn link(
         elf: &Elf,
         table: &CodeTable,
         btf: Option<&Btf>,
+        kind: fn(&str) -> SectionKind,
     ) -> Result<Self, ObjectError> {
         let mut programs = Self::default();
         let mut linker = Linker::new(table, btf);
         let referenced = referenced(table);
         for (index, code) in table.functions.iter().enumerate() {
             let section = elf.sections[code.section].name;
-            // Functions of `.text` are subprograms, and so are static ones that are called.
-            if section == ".text" || (code.local && referenced.contains(&index)) {
+            // Static functions that are called are subprograms wherever they stand.
+            if code.local && referenced.contains(&index) {
                 continue;
             }
-            match section_kind(section) {
-                SectionKind::Programs { .. } => match linker.link(index)? {
-                    Ok(linked) => programs
-                        .usable
-                        .push((index, program(code, section, linked))),
+            match kind(section) {
+                SectionKind::Subprograms => {}
+                SectionKind::Programs {
+                    program_type,
+                    attach,
+                    fragments,
+                } => match linker.link(index)? {
+                    Ok(linked) => {
+                        let program = Program {
+                            name: code.name.to_owned(),
+                            section: section.to_owned(),
+                            program_type,
+                            attach,
+                            fragments,
+                            insns: linked.insns,
+                            functions: linked.functions,
+                            lines: linked.lines,
+                        };
+                        programs.usable.push((index, program));
+                    }
                     Err(error) => programs.refuse(index, code.name, section, error),
                 },
                 SectionKind::Other(program_type) => {
@@ -152,26 +169,5 @@ impl Programs {
             .map(|(_, refused)| refused)
             .collect();
         module.skipped = self.skipped;
-    }
-}
-
-fn program(code: &Code, section: &str, linked: LinkedProgram) -> Program {
-    let SectionKind::Programs {
-        program_type,
-        attach,
-        fragments,
-    } = section_kind(section)
-    else {
-        unreachable!("only functions of program sections are linked");
-    };
-    Program {
-        name: code.name.to_owned(),
-        section: section.to_owned(),
-        program_type,
-        attach,
-        fragments,
-        insns: linked.insns,
-        functions: linked.functions,
-        lines: linked.lines,
     }
 }

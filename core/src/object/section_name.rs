@@ -11,6 +11,8 @@ pub(super) enum SectionKind {
         attach: XdpAttach,
         fragments: bool,
     },
+    /// Subprograms: `.text`.
+    Subprograms,
     /// Programs of another type, by its bpftool name.
     Other(&'static str),
     /// No loader knows the name.
@@ -78,6 +80,9 @@ const OTHER_PREFIXES: [(&str, &str); 6] = [
 /// What a section of this name holds. A leading `?` (libbpf: do not load unless asked) changes
 /// nothing here, where every program is loaded only when asked for.
 pub(super) fn section_kind(name: &str) -> SectionKind {
+    if name == ".text" {
+        return SectionKind::Subprograms;
+    }
     let name = name.strip_prefix('?').unwrap_or(name);
     let programs = |program_type| SectionKind::Programs {
         program_type,
@@ -116,14 +121,11 @@ fn xdp(name: &str) -> Option<(XdpAttach, bool)> {
         None => (rest, false),
     };
     let attach = match rest.split_at_checked(1) {
-        None => XdpAttach::Device,
         Some(("/", "devmap")) => XdpAttach::Devmap,
         Some(("/", "cpumap")) => XdpAttach::Cpumap,
-        Some(("/", more)) if more.starts_with("devmap/") => XdpAttach::Devmap,
-        Some(("/", more)) if more.starts_with("cpumap/") => XdpAttach::Cpumap,
-        Some(("_", more)) if more.starts_with("devmap/") => XdpAttach::Devmap,
-        Some(("_", more)) if more.starts_with("cpumap/") => XdpAttach::Cpumap,
-        Some(("/" | "_", _)) => XdpAttach::Device,
+        Some(("/" | "_", more)) if more.starts_with("devmap/") => XdpAttach::Devmap,
+        Some(("/" | "_", more)) if more.starts_with("cpumap/") => XdpAttach::Cpumap,
+        None | Some(("/" | "_", _)) => XdpAttach::Device,
         Some(_) => return None,
     };
     Some((attach, fragments))

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::hex;
-use crate::isa::{DecodeError, Imm64, Insn, decode, function_starts};
 use crate::map::{InitialEntry, InitialValue, MapFlags, MapSpec, MapType};
-use crate::module::{Function, Module, Program, ProgramType, XdpAttach};
+use crate::module::{Module, ProgramType};
+use crate::object::raw::{RawProgramError, raw_program};
 
 /// A vector: a module with one program, and how to load it.
 #[derive(Clone, Debug)]
@@ -68,31 +68,15 @@ pub enum VectorError {
         /// Flag in the file.
         name: String,
     },
-    /// The program is no valid bytecode: it is refused.
-    #[error("{0}")]
-    Decode(DecodeError),
-    /// The program is empty: it is refused.
-    #[error("the program has no instructions")]
-    Empty,
-    /// The program refers to a map that is not there: it is refused.
-    #[error("instruction {insn}: map {map} is not in the list of {count} maps")]
-    NoMap {
-        /// Slot.
-        insn: usize,
-        /// Index.
-        map: u32,
-        /// How many there are.
-        count: usize,
-    },
+    /// The program is refused.
+    #[error(transparent)]
+    Program(#[from] RawProgramError),
 }
 
 impl VectorError {
     /// Whether it is the program that is refused, rather than the file that cannot be read.
     pub fn refuses_program(&self) -> bool {
-        match self {
-            Self::Decode(_) | Self::Empty | Self::NoMap { .. } => true,
-            Self::Json(_) | Self::Hex { .. } | Self::MapType { .. } | Self::MapFlag { .. } => false,
-        }
+        matches!(self, Self::Program(_))
     }
 }
 
@@ -121,6 +105,17 @@ enum TypeName {
     SchedCls,
     SocketFilter,
     Raw,
+}
+
+impl From<TypeName> for ProgramType {
+    fn from(name: TypeName) -> Self {
+        match name {
+            TypeName::Xdp => Self::Xdp,
+            TypeName::SchedCls => Self::SchedCls,
+            TypeName::SocketFilter => Self::SocketFilter,
+            TypeName::Raw => Self::Raw,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,7 +153,7 @@ pub fn load_vector(text: &[u8], name: &str) -> Result<Vector, VectorError> {
     let bytes = hex::decode(&file.program).ok_or_else(|| VectorError::Hex {
         field: "program".to_owned(),
     })?;
-    let program = read_program(&bytes, file.program_type, maps.len())?;
+    let program = raw_program(&bytes, file.program_type.into(), maps.len())?;
     let module = Module {
         name: file.name.unwrap_or_else(|| name.to_owned()),
         programs: vec![program],
@@ -175,72 +170,6 @@ pub fn load_vector(text: &[u8], name: &str) -> Result<Vector, VectorError> {
         facts: file.facts,
         subprograms: file.subprogs,
         map_use: file.map_use,
-    })
-}
-
-fn read_program(bytes: &[u8], name: TypeName, maps: usize) -> Result<Program, VectorError> {
-    let program_type = match name {
-        TypeName::Xdp => ProgramType::Xdp,
-        TypeName::SchedCls => ProgramType::SchedCls,
-        TypeName::SocketFilter => ProgramType::SocketFilter,
-        TypeName::Raw => ProgramType::Raw,
-    };
-    let program = raw_program(bytes, program_type).map_err(|error| match error {
-        RawProgramError::Decode(error) => VectorError::Decode(error),
-        RawProgramError::Empty => VectorError::Empty,
-    })?;
-    for (insn, decoded) in program.insns.iter().enumerate() {
-        let Insn::LoadImm64 { value, .. } = *decoded else {
-            continue;
-        };
-        match value {
-            Imm64::Map(map) | Imm64::MapValue { map, .. } if map as usize >= maps => {
-                return Err(VectorError::NoMap {
-                    insn,
-                    map,
-                    count: maps,
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(program)
-}
-
-/// Why raw instructions are no program.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RawProgramError {
-    /// Not valid bytecode.
-    #[error("{0}")]
-    Decode(DecodeError),
-    /// Nothing there.
-    #[error("the program has no instructions")]
-    Empty,
-}
-
-/// A program `main` of raw little-endian instructions, without maps.
-pub fn raw_program(bytes: &[u8], program_type: ProgramType) -> Result<Program, RawProgramError> {
-    let insns = decode(bytes).map_err(RawProgramError::Decode)?;
-    if insns.is_empty() {
-        return Err(RawProgramError::Empty);
-    }
-    let functions = function_starts(&insns).into_iter().map(|start| Function {
-        name: match start {
-            0 => "main".to_owned(),
-            _ => String::new(),
-        },
-        start: start as u32,
-        btf_id: None,
-    });
-    Ok(Program {
-        name: "main".to_owned(),
-        section: String::new(),
-        program_type,
-        attach: XdpAttach::Device,
-        fragments: false,
-        functions: functions.collect(),
-        insns,
-        lines: Vec::new(),
     })
 }
 
@@ -292,7 +221,7 @@ mod tests {
         let mut found = 0;
         for row in text.lines() {
             if let Err(error) = load_vector(row.as_bytes(), "row") {
-                assert!(matches!(error, VectorError::Decode(_)), "{error}: {row}");
+                assert!(error.refuses_program(), "{error}: {row}");
                 assert!(row.contains(r#""verdict":"reject""#), "{error}: {row}");
                 found += 1;
             }

@@ -1,23 +1,24 @@
 //! `iom exec`: runs raw bytecode once, as conformance suites ask for it.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::ValueEnum;
 use iom_backends::interpreter::{DEFAULT_BUDGET, run_raw};
-use iom_core::isa::assemble;
 use iom_core::module::{Module, ProgramType};
-use iom_core::object::load_object;
-use iom_core::object::vector::raw_program;
+use iom_core::object::load_raw_object;
+use iom_core::object::raw::raw_program;
 
 use crate::exit::{Exit, Failure};
+use crate::program::read_raw_program;
 
 /// Arguments of `iom exec`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Raw instructions (.bin), assembly (.bpf) or an object (.o); - is raw instructions on
-    /// standard input. With --plugin: the memory in hex
+    /// Raw instructions (.bin), assembly (.bpf), object (.o), C (.c) or vector (.json); - is standard
+    /// input. With --plugin: the memory in hex
     #[arg(required_unless_present = "plugin")]
     program: Option<String>,
     /// Memory in hex: its address goes to r1, its length to r2
@@ -68,7 +69,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         )
     } else {
         let path = args.program.as_deref().unwrap_or("-");
-        (read_program(path)?, memory_of(args.mem.as_deref())?)
+        (
+            as_raw(read_raw_program(Path::new(path))?),
+            memory_of(args.mem.as_deref())?,
+        )
     };
     let result = match args.engine {
         Engine::Interp => run_raw(&Arc::new(module), &mut memory, args.budget)?,
@@ -113,29 +117,8 @@ fn plugin_program(elf: bool) -> anyhow::Result<Module> {
     raw_module(&bytes)
 }
 
-fn read_program(path: &str) -> anyhow::Result<Module> {
-    let mut bytes = Vec::new();
-    if path == "-" {
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .context("standard input")?;
-    } else {
-        bytes = std::fs::read(path).with_context(|| path.to_owned())?;
-    }
-    if bytes.starts_with(b"\x7fELF") {
-        return object_program(&bytes).with_context(|| path.to_owned());
-    }
-    if !path.ends_with(".bpf") {
-        return raw_module(&bytes).with_context(|| path.to_owned());
-    }
-    let text = String::from_utf8(bytes).with_context(|| path.to_owned())?;
-    let module =
-        assemble(&text, path).map_err(|error| Failure::usage(format!("{path}:{error}")))?;
-    Ok(as_raw(module))
-}
-
 fn raw_module(bytes: &[u8]) -> anyhow::Result<Module> {
-    let program = raw_program(bytes, ProgramType::Raw)
+    let program = raw_program(bytes, ProgramType::Raw, 0)
         .map_err(|error| Failure::refused(error.to_string()))?;
     Ok(Module {
         name: "exec".to_owned(),
@@ -145,7 +128,8 @@ fn raw_module(bytes: &[u8]) -> anyhow::Result<Module> {
 }
 
 fn object_program(bytes: &[u8]) -> anyhow::Result<Module> {
-    let module = load_object(bytes, "exec").map_err(|error| Failure::refused(error.to_string()))?;
+    let module = load_raw_object(bytes, "exec");
+    let module = module.map_err(|error| Failure::refused(error.to_string()))?;
     Ok(as_raw(module))
 }
 

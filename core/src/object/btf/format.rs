@@ -37,7 +37,7 @@ impl Formatter<'_> {
         }
         self.left -= 1;
         match kind {
-            BtfKind::Int { size, .. } => self.int(kind, bytes, *size),
+            BtfKind::Int { size, .. } => int(kind, bytes, *size),
             BtfKind::Pointer { .. } => match unsigned(bytes, 8) {
                 Some(address) => Value::from(format!("{address:#x}")),
                 None => Value::Null,
@@ -71,24 +71,6 @@ impl Formatter<'_> {
                 Value::Object(object)
             }
             _ => Value::Null,
-        }
-    }
-
-    fn int(&self, kind: &BtfKind, bytes: &[u8], size: u32) -> Value {
-        let &BtfKind::Int {
-            signed,
-            boolean,
-            bit_offset,
-            bits,
-            ..
-        } = kind
-        else {
-            return Value::Null;
-        };
-        match unsigned(bytes, size) {
-            None => Value::Null,
-            Some(value) if boolean => Value::from(value != 0),
-            Some(value) => integer(value >> bit_offset.min(127), u32::from(bits), signed),
         }
     }
 
@@ -126,7 +108,7 @@ impl Formatter<'_> {
     fn member(&mut self, member: &BtfMember, bytes: &[u8], depth: usize) -> Value {
         let start = member.bit_offset as usize / 8;
         let bytes = bytes.get(start..).unwrap_or_default();
-        if member.bit_size == 0 && member.bit_offset % 8 == 0 {
+        if member.bit_size == 0 && member.bit_offset.is_multiple_of(8) {
             return self.value(member.type_id, bytes, depth + 1);
         }
         self.left -= 1;
@@ -169,6 +151,24 @@ impl Formatter<'_> {
             .find(|(_, known)| Some(*known) == number)
             .and_then(|(name, _)| self.btf.string(*name))
             .map_or(value, Value::from)
+    }
+}
+
+fn int(kind: &BtfKind, bytes: &[u8], size: u32) -> Value {
+    let &BtfKind::Int {
+        signed,
+        boolean,
+        bit_offset,
+        bits,
+        ..
+    } = kind
+    else {
+        return Value::Null;
+    };
+    match unsigned(bytes, size) {
+        None => Value::Null,
+        Some(value) if boolean => Value::from(value != 0),
+        Some(value) => integer(value >> bit_offset.min(127), u32::from(bits), signed),
     }
 }
 

@@ -237,10 +237,16 @@ fn parse_enum(reader: &mut Reader, head: &Head) -> Result<BtfKind, BtfErrorKind>
     let signed = head.flag;
     let values = if head.number == 6 {
         entries(reader, head.count, 8, |entry| {
-            words(entry).map(|[name, value]| match signed {
-                true => (name, i64::from(value as i32)),
-                false => (name, i64::from(value)),
-            })
+            let [name, value] = words(entry)?;
+            let signed_value = i64::from(value as i32);
+            Some((
+                name,
+                if signed {
+                    signed_value
+                } else {
+                    i64::from(value)
+                },
+            ))
         })?
     } else {
         entries(reader, head.count, 12, |entry| {
@@ -258,9 +264,10 @@ fn parse_enum(reader: &mut Reader, head: &Head) -> Result<BtfKind, BtfErrorKind>
 /// With the kind flag, the upper byte of a member's offset is the width of a bit field.
 fn member(reader: &mut Reader, flag: bool) -> Option<BtfMember> {
     let [name, type_id, offset] = words(reader)?;
-    let (bit_offset, bit_size) = match flag {
-        true => (offset & 0x00ff_ffff, (offset >> 24) as u8),
-        false => (offset, 0),
+    let (bit_offset, bit_size) = if flag {
+        (offset & 0x00ff_ffff, (offset >> 24) as u8)
+    } else {
+        (offset, 0)
     };
     Some(BtfMember {
         name,
