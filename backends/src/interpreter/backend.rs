@@ -14,6 +14,7 @@ use super::address::{self, Kind};
 use super::execute::{Machine, Observer, Packet, Stop, Unobserved};
 use super::memory::Memory;
 use super::op::{Code, GlobalData, lower};
+use super::trace::{Trace, Tracer};
 
 /// Name on the command line and in errors.
 const NAME: &str = "sim";
@@ -23,16 +24,19 @@ const NAME: &str = "sim";
 pub const DEFAULT_BUDGET: u64 = 64 << 20;
 
 /// The interpreter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Interpreter {
     /// Instructions for one packet at most.
     pub budget: u64,
+    /// A packet to trace.
+    pub trace: Option<Trace>,
 }
 
 impl Default for Interpreter {
     fn default() -> Self {
         Self {
             budget: DEFAULT_BUDGET,
+            trace: None,
         }
     }
 }
@@ -94,6 +98,7 @@ impl Backend for Interpreter {
             maps: request.maps.clone(),
             environment: request.environment,
             budget: self.budget,
+            trace: self.trace.clone(),
         };
         loaded
             .global_values()
@@ -154,6 +159,7 @@ struct Loaded {
     maps: MapSet,
     environment: iom_core::abi::Environment,
     budget: u64,
+    trace: Option<Trace>,
 }
 
 impl Loaded {
@@ -244,8 +250,14 @@ impl Worker for QueueWorker<'_> {
         outcomes.clear();
         outcomes.reserve(frames.len());
         for frame in frames {
-            let outcome = self.run_frame(frame, recorder.as_deref_mut(), &mut Unobserved);
-            outcomes.push(outcome);
+            let traced = self.loaded.trace.as_ref();
+            let recorder = recorder.as_deref_mut();
+            outcomes.push(
+                match traced.filter(|trace| trace.packet_id() == frame.packet_id) {
+                    Some(trace) => self.trace_frame(trace, frame, recorder),
+                    None => self.run_frame(frame, recorder, &mut Unobserved),
+                },
+            );
         }
         Ok(())
     }
@@ -286,6 +298,18 @@ impl QueueWorker<'_> {
         }
     }
 
+    fn trace_frame(
+        &mut self,
+        trace: &Trace,
+        frame: &mut Frame,
+        recorder: Option<&mut Recorder>,
+    ) -> Outcome {
+        let mut tracer = Tracer::new(&self.loaded.module);
+        let outcome = self.run_frame(frame, recorder, &mut tracer);
+        trace.finish(tracer);
+        outcome
+    }
+
     /// Empties the ring buffers as user space would, for the recorder or for nobody.
     fn drain(&mut self, packet: &mut Packet<'_>) {
         self.machine.memory.discard_records();
@@ -321,6 +345,7 @@ pub fn run_raw(
         maps: MapSet::default(),
         environment: iom_core::abi::Environment::default(),
         budget,
+        trace: None,
     };
     let mut machine = loaded.machine(QueueId(0), std::mem::take(memory))?;
     let arguments = match machine.memory.raw.len() as u64 {

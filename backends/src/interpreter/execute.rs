@@ -52,7 +52,13 @@ pub(super) struct Position {
 /// Looks on while a program runs. The one that does nothing costs nothing.
 pub(super) trait Observer {
     /// Called before each instruction.
-    fn before(&mut self, position: Position, registers: &Registers);
+    fn before(
+        &mut self,
+        position: Position,
+        registers: &Registers,
+        memory: &Memory<'_>,
+        frame: &Frame,
+    );
 }
 
 /// Nobody looks.
@@ -60,7 +66,7 @@ pub(super) struct Unobserved;
 
 impl Observer for Unobserved {
     #[inline]
-    fn before(&mut self, _position: Position, _registers: &Registers) {}
+    fn before(&mut self, _: Position, _: &Registers, _: &Memory<'_>, _: &Frame) {}
 }
 
 /// What a function goes back to, and its caller's registers.
@@ -161,7 +167,7 @@ impl<'m> Machine<'m> {
                 return Err(stop(position, Box::new(kind)));
             }
             left -= 1;
-            observer.before(position, &registers);
+            observer.before(position, &registers, &self.memory, packet.frame);
             next += 1;
             let r = &mut registers;
             match op {

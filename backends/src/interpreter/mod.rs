@@ -11,5 +11,7 @@ mod execute;
 mod helpers;
 mod memory;
 mod op;
+mod trace;
 
 pub use backend::{DEFAULT_BUDGET, Interpreter, run_raw};
+pub use trace::{Trace, TraceAccess, TraceStep};
