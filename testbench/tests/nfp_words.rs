@@ -2,6 +2,7 @@
 //! eBPF program that they were made from: action, bytes and maps.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -145,9 +146,9 @@ fn frame(number: u64) -> Vec<u8> {
     const SPECIAL: [u32; 8] = [0, 1, 31, 32, 33, 255, 1 << 31, u32::MAX];
     let len = LENGTHS[number as usize % LENGTHS.len()];
     let mut frame = noise(number, len);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         frame[12..14].copy_from_slice(&[8, 0]);
-        frame[23] = if number % 4 == 0 { 6 } else { 17 };
+        frame[23] = if number.is_multiple_of(4) { 6 } else { 17 };
     }
     if number % 4 == 1 {
         for (index, word) in frame.chunks_exact_mut(4).enumerate() {
@@ -298,7 +299,7 @@ fn report(file: &str) -> Option<String> {
     }
     let mut report = format!("{programs} programs, left out: {left_out:?}\n");
     for (defect, programs) in defects {
-        report += &format!("{programs} differ: {defect}\n");
+        writeln!(report, "{programs} differ: {defect}").unwrap();
     }
     (!lines.is_empty()).then_some(report)
 }
@@ -310,17 +311,19 @@ fn words_of_the_vectors() {
             93 programs, left out: ["a_perf_stack", "a_qsel_const", "c_perf"]
             4 differ: gathered copies
             2 differ: limits of adjust_head and adjust_tail
-        "#]].assert_eq(&report);
+        "#]]
+        .assert_eq(&report);
     }
 }
 
 #[test]
 fn words_of_the_random_programs() {
     if let Some(report) = report("fuzz.jsonl.gz") {
-        expect![[r#"
+        expect![[r"
             390 programs, left out: []
             2 differ: division by 1
             45 differ: gathered copies
-        "#]].assert_eq(&report);
+        "]]
+        .assert_eq(&report);
     }
 }
