@@ -94,6 +94,14 @@ pub struct EntryDifference {
 /// Sees every packet's result on every backend.
 pub type Observer<'o> = dyn FnMut(&str, &Ingressed, &PacketView<'_>) -> anyhow::Result<()> + 'o;
 
+/// The shortest and the longest frame that all backends take.
+pub fn frame_bytes(lanes: &[Lane]) -> (usize, usize) {
+    let limits = lanes.iter().map(|lane| lane.capabilities.frame_bytes);
+    limits.fold((0, usize::MAX), |(min, max), (lane_min, lane_max)| {
+        (min.max(lane_min), max.min(lane_max))
+    })
+}
+
 /// What to check.
 pub struct CrossCheck<'a> {
     /// The module, for known differences.

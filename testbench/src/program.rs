@@ -72,6 +72,14 @@ pub struct ProgramFile {
 }
 
 impl ProgramArgs {
+    /// A program file, with nothing said about which of its programs is meant.
+    pub fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            selection: Selection::default(),
+        }
+    }
+
     /// Reads the program and chooses: what the command line says, else the manifest beside the
     /// file, else the only program there is.
     ///

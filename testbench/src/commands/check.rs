@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use iom_core::abi::BackendError;
 
-use crate::cross_check::{CrossCheck, Report};
+use crate::cross_check::{CrossCheck, Report, frame_bytes};
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::lane::{Lane, Setup};
@@ -154,23 +154,13 @@ fn cross_check(
     lanes: &[Lane],
     engines: &[Engine],
 ) -> anyhow::Result<Report> {
-    let min = lanes
-        .iter()
-        .map(|lane| lane.capabilities.frame_bytes.0)
-        .max()
-        .unwrap_or(0);
-    let max = lanes
-        .iter()
-        .map(|lane| lane.capabilities.frame_bytes.1)
-        .min()
-        .unwrap_or(usize::MAX);
     let pad_to = engines
         .iter()
         .map(|engine| engine.pad_to())
         .max()
         .unwrap_or(0);
     let mut source = args.replay.open()?;
-    let mut ingress = args.replay.ingress(setup, (min, max), pad_to);
+    let mut ingress = args.replay.ingress(setup, frame_bytes(lanes), pad_to);
     let mut packets = args
         .packets
         .as_deref()
