@@ -4,8 +4,8 @@
 use std::sync::PoisonError;
 
 use iom_core::abi::{
-    BackendError, FRAGMENT_BYTES, FRAME_BYTES, Frame, HEADROOM_BYTES, LINEAR_MAX, Outcome, QueueId,
-    Recorder, Redirect, Worker, XdpAction,
+    BackendError, FRAGMENT_BYTES, FRAME_BYTES, Fragment, Frame, HEADROOM_BYTES, LINEAR_MAX,
+    Outcome, QueueId, Recorder, Redirect, Worker, XdpAction,
 };
 
 use super::instance::KernelInstance;
@@ -194,15 +194,17 @@ fn run_fragmented(
     gathered: &mut Vec<u8>,
 ) -> Result<TestRunResult, std::io::Error> {
     let mut context = context(frame);
-    gathered.clear();
-    gathered.extend_from_slice(frame.metadata());
-    gathered.extend_from_slice(frame.linear());
-    for fragment in frame.fragments() {
-        gathered.extend_from_slice(fragment.bytes());
-    }
-    let len = gathered.len();
-    // Room for a packet that grows to the longest.
+    // Room for a packet that grows to the longest; what lies there is never read.
     gathered.resize(FRAME_BYTES + PACKET_BYTES.1, 0);
+    let mut len = 0;
+    let fragments = frame.fragments().iter().map(Fragment::bytes);
+    for part in [frame.metadata(), frame.linear()]
+        .into_iter()
+        .chain(fragments)
+    {
+        gathered[len..len + part.len()].copy_from_slice(part);
+        len += part.len();
+    }
     let result = test_run(&set.entry, gathered, len, &mut context)?;
     let (linear, rest) = gathered[..result.len].split_at(context.data_end as usize);
     let start = HEADROOM_BYTES - linear.len().saturating_sub(LINEAR_MAX).min(HEADROOM_BYTES);

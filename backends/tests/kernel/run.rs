@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use iom_backends::kernel::KernelBackend;
 use iom_core::abi::{BackendError, Environment, Frame, QueueId, Redirect, RedirectKind, XdpAction};
+use iom_core::isa::{Insn, Reg, Size};
 use iom_core::map::{MapSpec, MapType, MapValue};
 use iom_core::module::Module;
+use iom_core::object::load_object;
 
 const PACKET: [u8; 60] = [0xab; 60];
 
@@ -649,6 +651,39 @@ fn kernel_refusals_name_program_instruction_and_reason() {
     assert_eq!((reasons[0].program, reasons[0].insn), (0, Some(3)));
     assert_eq!(reasons[0].message, "R2 !read_ok");
     assert!(log.contains("3: (71)"), "{log}");
+}
+
+#[test]
+fn kernel_refusals_show_source_lines() {
+    if !kernel_is_here() {
+        return;
+    }
+    let object = include_bytes!("../../../programs/limiter/limiter.o");
+    let mut module = load_object(object, "limiter").expect("the object loads");
+    // In its place the program reads behind its stack.
+    let insns = &mut module.programs[0].insns;
+    let call = insns
+        .iter()
+        .position(|insn| matches!(insn, Insn::Call { .. }));
+    let call = call.expect("the program calls something");
+    insns[call] = Insn::Load {
+        size: Size::B,
+        signed: false,
+        dst: Reg::R0,
+        base: Reg::R10,
+        off: 8,
+    };
+    let line = module.programs[0].line_of(call).expect("a line").clone();
+    let Err(BackendError::Refused { reasons, log, .. }) =
+        load(&KernelBackend::default(), &Arc::new(module), 1)
+    else {
+        panic!("the verifier refuses it");
+    };
+    assert_eq!(reasons[0].insn, Some(call), "{log}");
+    // The kernel leaves folders out.
+    let file = line.file.rsplit('/').next().expect("a file name");
+    let place = format!("@ {file}:{}", line.line);
+    assert!(log.contains(&place), "{place} is not in {log}");
 }
 
 #[test]

@@ -142,7 +142,10 @@ pub(crate) fn assert_same(name: &str, one: &Run, other: &Run, module: &Module) {
         assert_eq!(outcomes.0, outcomes.1, "{name}: packet {packet}");
         let bytes = |frame: &Frame| (frame.metadata().to_vec(), frame.packet());
         let (left, right) = (bytes(frames.0), bytes(frames.1));
-        assert!(left == right, "{name}: packet {packet}\n{left:02x?}\n{right:02x?}");
+        assert!(
+            left == right,
+            "{name}: packet {packet}\n{left:02x?}\n{right:02x?}"
+        );
     }
     assert_eq!(one.recorder.events, other.recorder.events, "{name}: events");
     for (index, spec) in module.maps.iter().enumerate() {
