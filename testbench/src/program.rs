@@ -392,3 +392,97 @@ fn compile(path: &Path) -> anyhow::Result<Vec<u8>> {
         "{shown}: C needs clang-19 or clang on the PATH; compile it elsewhere (clang -O2 -g -target bpf -c) and give the .o"
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn forms_go_by_extension_then_by_content() {
+        let check = |path: &str, bytes: &[u8], form| {
+            assert_eq!(form_of(Path::new(path), bytes), form, "{path}");
+        };
+        check("a.o", b"", Form::Object);
+        check("a.json", b"exit", Form::Vector);
+        check("-", b"\x7fELF\x02\x01", Form::Object);
+        check("-", b"\n {\"type\":\"xdp\"}", Form::Vector);
+        check("-", b"r0 = 2\nexit\n", Form::Assembly);
+        check("-", &[0x95, 0, 0, 0, 0, 0, 0, 0], Form::Raw);
+        check("notes.txt", b"r0 = 2\n\texit", Form::Assembly);
+    }
+
+    /// Files of one folder, and what loading the first of them gives.
+    fn load(files: &[(&str, &str)], program: Option<&str>) -> anyhow::Result<LoadedProgram> {
+        let folder = tempfile::tempdir()?;
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text)?;
+        }
+        let selection = Selection {
+            program: program.map(str::to_owned),
+            section: None,
+        };
+        let path = folder.path().join(files[0].0);
+        ProgramArgs { path, selection }.load()
+    }
+
+    const TWO: (&str, &str) = (
+        "two.bpf",
+        ".program first xdp\nr0 = 1\nexit\n.program second xdp\nr0 = 2\nexit\n",
+    );
+
+    #[test]
+    fn command_line_then_manifest_then_the_only_one() {
+        let manifest = "name = \"pair\"\nobject = \"two.o\"\nprogram = \"second\"\nports = [\"in\", \"out\"]\nseed = \"seed.json\"\n";
+        let manifest = ("module.toml", manifest);
+        let error = load(&[TWO], None).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        let text = error.to_string();
+        assert!(text.contains("first") && text.contains("second"), "{text}");
+        let by_manifest = load(&[TWO, manifest], None).unwrap();
+        assert_eq!((by_manifest.entry, by_manifest.ports), (1, 2));
+        assert_eq!(by_manifest.module.name, "pair");
+        assert!(by_manifest.seed.unwrap().ends_with("seed.json"));
+        assert_eq!(load(&[TWO, manifest], Some("first")).unwrap().entry, 0);
+        let only = load(&[("one.bpf", "r0 = 1\nexit\n")], None).unwrap();
+        assert_eq!((only.entry, only.module.name.as_str()), (0, "one"));
+        let error = load(&[TWO], Some("third")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+    }
+
+    #[test]
+    fn refused_programs_and_unreadable_files_have_different_codes() {
+        let code = |file: (&str, &str)| Exit::of(&load(&[file], None).unwrap_err());
+        let no_map = "{\"type\":\"xdp\",\"program\":\"18110000000000000000000000000000\"}";
+        assert_eq!(code(("a.json", no_map)), Exit::Refused);
+        assert_eq!(code(("a.json", "{")), Exit::Usage);
+        assert_eq!(code(("a.bin", "short")), Exit::Refused);
+        assert_eq!(code(("a.bpf", "r0 = \n")), Exit::Usage);
+        assert_eq!(code(("a.o", "no object")), Exit::Usage);
+    }
+
+    #[test]
+    fn a_refused_program_says_why_when_it_is_chosen() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../core/tests/objects/refused.o"
+        );
+        let choose = |name: &str| {
+            let selection = Selection {
+                program: Some(name.to_owned()),
+                section: None,
+            };
+            let path = PathBuf::from(path);
+            ProgramArgs { path, selection }.load()
+        };
+        assert_eq!(choose("fine").unwrap().entry, 0);
+        let error = choose("reads_field").unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Refused);
+        assert!(
+            error
+                .to_string()
+                .contains("struct kernel_thing.inner.wanted"),
+            "{error}"
+        );
+    }
+}

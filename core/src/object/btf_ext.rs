@@ -182,3 +182,71 @@ impl Parser<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STRINGS: &[u8] = b"\0xdp\0";
+
+    fn btf() -> Btf {
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        let header = [24, 0, 0, 0, STRINGS.len() as u32];
+        bytes.extend(header.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(STRINGS);
+        Btf::parse(&bytes).unwrap()
+    }
+
+    /// A section with these line records only: header, size of a record, one section, records.
+    fn lines(record_len: u32, count: u32, records: &[u32]) -> Vec<u8> {
+        let part = [&[record_len, 1, count], records].concat();
+        let header = [24, 0, 0, 0, part.len() as u32 * 4];
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        let words = header.iter().chain(&part);
+        bytes.extend(words.flat_map(|word| word.to_le_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn line_info() {
+        let bytes = lines(16, 2, &[0, 1, 0, 7 << 10 | 3, 24, 1, 0, 8 << 10]);
+        let ext = BtfExt::parse(&bytes, &btf()).unwrap();
+        let found = &ext.sections["xdp"].lines;
+        assert_eq!((found[0].slot, found[0].line, found[0].column), (0, 7, 3));
+        assert_eq!((found[1].slot, found[1].line), (3, 8));
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let check = |bytes: Vec<u8>, expected: &str| {
+            let error = BtfExt::parse(&bytes, &btf()).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        check(
+            lines(12, 0, &[]),
+            "offset 0x18: line info records of 12 bytes, but 16 are needed",
+        );
+        check(
+            lines(16, u32::MAX, &[0, 0, 0, 0]),
+            "offset 0x34: the section ends inside line info",
+        );
+        check(
+            lines(16, 1, &[4, 0, 0, 0]),
+            "offset 0x24: instruction offset 0x4 is no multiple of 8",
+        );
+        check(
+            lines(16, 2, &[8, 0, 0, 0, 8, 0, 0, 0]),
+            "offset 0x0: line info records are not in ascending order of instructions",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(words in proptest::collection::vec(prop_oneof![0..40u32, any::<u32>()], 0..40)) {
+            let mut bytes = vec![0x9f, 0xeb, 1, 0];
+            bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            let _ = BtfExt::parse(&bytes, &btf());
+        }
+    }
+}

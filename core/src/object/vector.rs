@@ -267,7 +267,7 @@ mod tests {
         check(
             r#"{"type":"xdp","program":"18110000010000000000000000000000","maps":[]}"#,
             true,
-            "instruction 0: map 1 is not in the list of 0 maps",
+            "instruction 0: there is no map 1, only 0 maps",
         );
         check(
             r#"{"type":"xdp","program":""}"#,

@@ -4,9 +4,10 @@ use serde_json::{Map, Number, Value};
 
 use super::{Btf, BtfKind, BtfMember, MAX_DEPTH};
 
-/// Most values that one call prints: types that contain each other many times over (a hostile
-/// object's) end here instead of filling the memory.
-const MAX_VALUES: usize = 1 << 16;
+/// Most values that are printed for each byte, and in any case: types that contain each other many
+/// times over (a hostile object's) end here instead of filling the memory.
+const VALUES_PER_BYTE: usize = 8;
+const MIN_VALUES: usize = 1024;
 
 impl Btf {
     /// A value as JSON: integers and floats as numbers, `_Bool` as a boolean, enums by name,
@@ -16,7 +17,7 @@ impl Btf {
     pub fn format_value(&self, type_id: u32, bytes: &[u8]) -> Value {
         let mut formatter = Formatter {
             btf: self,
-            left: MAX_VALUES,
+            left: MIN_VALUES + VALUES_PER_BYTE * bytes.len(),
         };
         formatter.value(type_id, bytes, 0)
     }
@@ -197,4 +198,170 @@ fn integer(value: u128, bits: u32, signed: bool) -> Value {
 
 fn float(value: f64) -> Value {
     Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::btf::{BtfSectionVar, BtfType, Linkage};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    /// Names of the test's types and members; an offset into the strings is found by name.
+    const STRINGS: &str = "\0int\0u8\0flags\0low\0high\0mode\0OFF\0ON\0port\0addr\0bool\0next\0";
+
+    fn name(text: &str) -> u32 {
+        STRINGS
+            .find(&format!("\0{text}\0"))
+            .expect("a name of the test") as u32
+            + 1
+    }
+
+    fn int(size: u32, signed: bool) -> BtfKind {
+        BtfKind::Int {
+            size,
+            signed,
+            boolean: false,
+            bit_offset: 0,
+            bits: (size * 8) as u8,
+        }
+    }
+
+    fn member(text: &str, type_id: u32, bit_offset: u32, bit_size: u8) -> BtfMember {
+        let name = if text.is_empty() { 0 } else { name(text) };
+        BtfMember {
+            name,
+            type_id,
+            bit_offset,
+            bit_size,
+        }
+    }
+
+    /// Types from 1 on.
+    fn btf(kinds: Vec<BtfKind>) -> Btf {
+        let types = std::iter::once(BtfKind::Void).chain(kinds);
+        Btf {
+            types: types
+                .map(|kind| BtfType {
+                    name: name("port"),
+                    offset: 0,
+                    kind,
+                })
+                .collect(),
+            strings: STRINGS.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn scalars() {
+        let check = |kind: BtfKind, bytes: &[u8], expected: Value| {
+            assert_eq!(btf(vec![kind]).format_value(1, bytes), expected);
+        };
+        check(int(4, true), &[0xfe, 0xff, 0xff, 0xff], json!(-2));
+        check(int(8, false), &[0xff; 8], json!(u64::MAX));
+        check(
+            int(16, false),
+            &[1; 16],
+            json!("0x1010101010101010101010101010101"),
+        );
+        check(int(4, true), &[1, 2], Value::Null);
+        check(
+            BtfKind::Pointer { type_id: 0 },
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            json!("0x1"),
+        );
+        check(
+            BtfKind::Float { size: 4 },
+            &1.5f32.to_le_bytes(),
+            json!(1.5),
+        );
+        let mode = BtfKind::Enum {
+            size: 4,
+            signed: true,
+            values: vec![(name("OFF"), -1), (name("ON"), 1)],
+        };
+        check(mode.clone(), &[0xff; 4], json!("OFF"));
+        check(mode, &[7, 0, 0, 0], json!(7));
+        let truth = BtfKind::Int {
+            size: 1,
+            signed: false,
+            boolean: true,
+            bit_offset: 0,
+            bits: 8,
+        };
+        check(truth, &[1], json!(true));
+    }
+
+    #[test]
+    fn structs_bit_fields_arrays_and_sections() {
+        let types = btf(vec![
+            int(1, false),
+            BtfKind::Array {
+                type_id: 1,
+                count: 4,
+            },
+            BtfKind::Union {
+                size: 4,
+                members: vec![member("addr", 2, 0, 0), member("next", 4, 0, 0)],
+            },
+            int(4, false),
+            BtfKind::Struct {
+                size: 12,
+                members: vec![
+                    member("", 3, 0, 0),
+                    member("low", 4, 32, 3),
+                    member("high", 4, 35, 29),
+                    member("port", 1, 64, 0),
+                ],
+            },
+            BtfKind::Var {
+                type_id: 4,
+                linkage: Linkage::Global,
+            },
+            BtfKind::Datasec {
+                size: 8,
+                vars: vec![BtfSectionVar {
+                    type_id: 6,
+                    offset: 4,
+                    size: 4,
+                }],
+            },
+        ]);
+        let bytes = [10, 0, 0, 1, 0x0d, 0, 0, 0, 80, 0, 0, 0];
+        let expected =
+            json!({"addr": [10, 0, 0, 1], "next": 0x0100_000a, "low": 5, "high": 1, "port": 80});
+        assert_eq!(types.format_value(5, &bytes), expected);
+        assert_eq!(types.format_value(7, &bytes), json!({"port": 13}));
+        assert_eq!(types.size_of(5), Some(12));
+    }
+
+    #[test]
+    fn types_that_contain_themselves_end() {
+        let array = |type_id| BtfKind::Array {
+            type_id,
+            count: u32::MAX,
+        };
+        let itself = BtfKind::Struct {
+            size: 0,
+            members: vec![member("next", 3, 0, 0); 100],
+        };
+        let typedef = BtfKind::Typedef { type_id: 4 };
+        let types = btf(vec![array(2), array(1), itself, typedef]);
+        for id in 0..6 {
+            types.format_value(id, &[0; 64]);
+            types.size_of(id);
+        }
+        assert_eq!(types.size_of(1), None);
+        assert_eq!(types.resolve(4), None);
+    }
+
+    proptest! {
+        #[test]
+        fn integers_keep_their_low_bits(value: u64, bits in 1..=64u32) {
+            let shown = integer(u128::from(value), bits, false);
+            prop_assert_eq!(shown.as_u64(), Some(value << (64 - bits) >> (64 - bits)));
+            let shown = integer(u128::from(value), bits, true);
+            prop_assert_eq!(shown.as_i64(), Some((value << (64 - bits)) as i64 >> (64 - bits)));
+        }
+    }
 }

@@ -310,3 +310,82 @@ fn linkage(id: u32, value: u32) -> Result<Linkage, BtfErrorKind> {
         linkage => Err(BtfErrorKind::UnknownLinkage { id, linkage }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A section with these type records and strings.
+    fn section(records: &[u32], strings: &[u8]) -> Vec<u8> {
+        let records: Vec<u8> = records.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let len = records.len() as u32;
+        let header = [24, 0, len, len, strings.len() as u32];
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        bytes.extend(header.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(&records);
+        bytes.extend(strings);
+        bytes
+    }
+
+    #[test]
+    fn types_and_names() {
+        let records = [1, 1 << 24, 4, 0x0100_0020, 0, 2 << 24, 1];
+        let btf = Btf::parse(&section(&records, b"\0int\0")).unwrap();
+        assert_eq!(btf.name_of(1), "int");
+        assert_eq!(btf.get(2).unwrap().kind, BtfKind::Pointer { type_id: 1 });
+        assert_eq!(btf.size_of(1), Some(4));
+        assert_eq!(btf.size_of(2), Some(8));
+        assert_eq!(btf.size_of(3), None);
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let check = |bytes: &[u8], expected: &str| {
+            assert_eq!(Btf::parse(bytes).unwrap_err().to_string(), expected);
+        };
+        check(
+            &[0xeb, 0x9f, 1, 0],
+            "offset 0x0: no BTF in little-endian order: magic 0x9feb",
+        );
+        check(
+            &section(&[0, 31 << 24, 0], b""),
+            "offset 0x18: type 1 is of unknown kind 31",
+        );
+        check(
+            &section(&[0, 4 << 24 | 0xffff, 0], b""),
+            "offset 0x18: the section ends inside a type",
+        );
+        let whole = section(&[], b"\0int\0");
+        check(
+            &whole[..whole.len() - 1],
+            "offset 0x18: the section ends inside the strings",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(
+            records in proptest::collection::vec(prop_oneof![
+                0..8u32,
+                (0..24u32, 0..4u32, any::<bool>())
+                    .prop_map(|(kind, count, flag)| kind << 24 | count | u32::from(flag) << 31),
+                any::<u32>(),
+            ], 0..30),
+            strings: Vec<u8>,
+        ) {
+            if let Ok(btf) = Btf::parse(&section(&records, &strings)) {
+                for (id, _) in btf.iter() {
+                    btf.size_of(id);
+                    btf.format_value(id, &[0x5a; 32]);
+                    btf.name_of(id);
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_is_an_error(bytes: Vec<u8>) {
+            let _ = Btf::parse(&bytes);
+        }
+    }
+}
