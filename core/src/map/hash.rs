@@ -21,10 +21,12 @@ pub(super) struct HashMap {
     per_cpu: bool,
     lru: bool,
     table: Table,
-    /// Keys, in LRU maps with the reference bit behind them.
-    keys: Slab,
-    /// One slab, or in per-CPU maps one for each queue.
-    values: Vec<Slab>,
+    /// Keys, in LRU maps with the reference bit behind them, and unless the map is per-CPU, values.
+    elements: Slab,
+    /// Values of a per-CPU map, a slab for each queue.
+    queue_values: Vec<Slab>,
+    /// Where in an element the value is.
+    value_offset: usize,
     writer: Mutex<Writer>,
 }
 
@@ -48,17 +50,20 @@ impl HashMap {
         let lru = spec.map_type == MapType::LruHash;
         let own_lists = spec.flags.contains(MapFlags::NO_COMMON_LRU);
         let key_size = spec.key_size as usize;
-        let reference = if lru { 8 } else { 0 };
-        let slab = |_| Slab::new(spec.value_size as usize);
+        let value_size = spec.value_size as usize;
+        let value_offset = key_size.next_multiple_of(8) + if lru { 8 } else { 0 };
+        let element_size = value_offset + if per_cpu { 0 } else { value_size };
+        let slabs = if per_cpu { queues } else { 0 };
         Ok(Self {
             key_size,
-            value_size: spec.value_size as usize,
+            value_size,
             max_entries: spec.max_entries,
             per_cpu,
             lru,
             table: Table::new()?,
-            keys: Slab::new(key_size.next_multiple_of(8) + reference),
-            values: (0..if per_cpu { queues } else { 1 }).map(slab).collect(),
+            elements: Slab::new(element_size),
+            queue_values: (0..slabs).map(|_| Slab::new(value_size)).collect(),
+            value_offset,
             writer: Mutex::new(Writer {
                 lru: lru.then(|| Lru::new(spec.max_entries, cpus, own_lists)),
                 ..Writer::default()
@@ -86,15 +91,13 @@ impl HashMap {
         mode: UpdateMode,
     ) -> Result<(), Errno> {
         self.update_with(queue, key, mode, |map, element, new| {
-            for slab in 0..map.values.len() as u32 {
-                let place = map.value_or_allocate(slab, element)?;
-                if !map.per_cpu || slab == queue {
+            for (other, place) in (0..).zip(map.places(element)) {
+                if !map.per_cpu || other == queue {
                     place.write(0, value);
                 } else if new {
                     place.zero();
                 }
             }
-            Ok(())
         })
     }
 
@@ -107,10 +110,9 @@ impl HashMap {
         mode: UpdateMode,
     ) -> Result<(), Errno> {
         self.update_with(queue, key, mode, |map, element, _| {
-            for (slab, value) in (0..).zip(values) {
-                map.value_or_allocate(slab, element)?.write(0, value);
+            for (place, value) in map.places(element).zip(values) {
+                place.write(0, value);
             }
-            Ok(())
         })
     }
 
@@ -119,7 +121,7 @@ impl HashMap {
         queue: u32,
         key: &[u8],
         mode: UpdateMode,
-        write: impl Fn(&Self, u32, bool) -> Result<(), Errno>,
+        write: impl Fn(&Self, u32, bool),
     ) -> Result<(), Errno> {
         let hash = hash_key(key);
         let mut writer = self.lock();
@@ -129,7 +131,10 @@ impl HashMap {
         let found = self.find(hash, key);
         mode.check(found.is_some())?;
         match found {
-            Some(old) if self.per_cpu => write(self, old.element, false),
+            Some(old) if self.per_cpu => {
+                write(self, old.element, false);
+                Ok(())
+            }
             Some(old) => {
                 let element = writer.take_element();
                 self.fill_element(element, key, &write)?;
@@ -155,7 +160,7 @@ impl HashMap {
         queue: u32,
         key: &[u8],
         mode: UpdateMode,
-        write: &impl Fn(&Self, u32, bool) -> Result<(), Errno>,
+        write: &impl Fn(&Self, u32, bool),
     ) -> Result<(), Errno> {
         let hash = hash_key(key);
         let taken = self.with_lru(writer, |lru, elements| lru.take(queue, elements));
@@ -214,7 +219,7 @@ impl HashMap {
 
     fn references(&self) -> References<'_> {
         References {
-            elements: &self.keys,
+            elements: &self.elements,
             offset: self.key_size.next_multiple_of(8),
         }
     }
@@ -223,10 +228,14 @@ impl HashMap {
         &self,
         element: u32,
         key: &[u8],
-        write: &impl Fn(&Self, u32, bool) -> Result<(), Errno>,
+        write: &impl Fn(&Self, u32, bool),
     ) -> Result<(), Errno> {
-        self.keys.get_or_allocate(element)?.write(0, key);
-        write(self, element, true)
+        for values in &self.queue_values {
+            values.get_or_allocate(element)?;
+        }
+        self.elements.get_or_allocate(element)?.write(0, key);
+        write(self, element, true);
+        Ok(())
     }
 
     /// Deletes an entry.
@@ -264,9 +273,17 @@ impl HashMap {
     }
 
     fn values_of(&self, element: u32) -> Vec<Vec<u8>> {
-        (0..self.values.len() as u32)
-            .filter_map(|queue| Some(self.value(queue, element)?.to_vec()))
-            .collect()
+        self.places(element).map(SharedBytes::to_vec).collect()
+    }
+
+    /// The values of an element, one for each queue in a per-CPU map.
+    fn places(&self, element: u32) -> impl Iterator<Item = SharedBytes<'_>> {
+        let count = if self.per_cpu {
+            self.queue_values.len() as u32
+        } else {
+            1
+        };
+        (0..count).filter_map(move |queue| self.value(queue, element))
     }
 
     #[inline]
@@ -282,20 +299,17 @@ impl HashMap {
 
     #[inline]
     fn key(&self, element: u32) -> Option<SharedBytes<'_>> {
-        self.keys.get(element)?.slice(0, self.key_size)
+        self.elements.get(element)?.slice(0, self.key_size)
     }
 
     #[inline]
     fn value(&self, queue: u32, element: u32) -> Option<SharedBytes<'_>> {
-        let slab = if self.per_cpu { queue } else { 0 };
-        let value = self.values.get(slab as usize)?.get(element)?;
-        value.slice(0, self.value_size)
-    }
-
-    fn value_or_allocate(&self, slab: u32, element: u32) -> Result<SharedBytes<'_>, Errno> {
-        let slab = self.values.get(slab as usize).ok_or(Errno::EINVAL)?;
-        let value = slab.get_or_allocate(element)?;
-        value.slice(0, self.value_size).ok_or(Errno::EINVAL)
+        if self.per_cpu {
+            let value = self.queue_values.get(queue as usize)?.get(element)?;
+            return value.slice(0, self.value_size);
+        }
+        let element = self.elements.get(element)?;
+        element.slice(self.value_offset, self.value_size)
     }
 
     fn lock(&self) -> MutexGuard<'_, Writer> {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::slab::Slab;
 use super::{Errno, MapSpec, UpdateMode};
+use crate::isa::Size;
 use crate::memory::SharedBytes;
 
 /// Bytes of a node before its data: two children, prefix length, and whether it has a value.
@@ -130,7 +131,7 @@ impl LpmTrie {
         for _ in 0..=self.data_size * 8 {
             let Some(node) = next else { break };
             let len = node.prefix_len();
-            if self.common(node, key) < len {
+            if Self::common(node, key) < len {
                 break;
             }
             if node.has_value() {
@@ -252,7 +253,7 @@ impl LpmTrie {
             node: None,
         };
         while let Some(node) = self.node(walk.slot.load(Relaxed)) {
-            let common = self.common(node, prefix);
+            let common = Self::common(node, prefix);
             let len = node.prefix_len();
             if common != len || len == prefix.len {
                 walk.node = Some((node, common));
@@ -265,16 +266,24 @@ impl LpmTrie {
     }
 
     /// How many bits a node's prefix and another have in common.
-    fn common(&self, node: Node<'_>, prefix: Prefix<'_>) -> u32 {
+    fn common(node: Node<'_>, prefix: Prefix<'_>) -> u32 {
         let limit = node.prefix_len().min(prefix.len);
-        let mut data = [0; 256];
-        let data = &mut data[..limit.div_ceil(8) as usize];
-        self.data(node).read(0, data);
-        let differing = data.iter().zip(prefix.data).position(|(a, b)| a != b);
-        let bits = differing.map_or(limit, |index| {
-            index as u32 * 8 + (data[index] ^ prefix.data[index]).leading_zeros()
-        });
-        bits.min(limit)
+        let (words, rest) = prefix.data.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        for (index, word) in words.iter().chain([&last]).enumerate() {
+            let start = index as u32 * 64;
+            if start >= limit {
+                break;
+            }
+            // Nodes hold whole words, with zeros behind the data.
+            let stored = node.memory.load(HEADER + index * 8, Size::DW).unwrap_or(0);
+            let difference = u64::from_be(stored) ^ u64::from_be_bytes(*word);
+            if difference != 0 {
+                return limit.min(start + difference.leading_zeros());
+            }
+        }
+        limit
     }
 
     fn bit(&self, node: Node<'_>, index: u32) -> bool {
