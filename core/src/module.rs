@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::isa::{Imm64, Insn};
+use crate::isa::Insn;
 use crate::map::MapSpec;
 use crate::object::ProgramError;
 
@@ -133,15 +133,10 @@ impl Program {
         after.checked_sub(1).map(|index| &self.lines[index])
     }
 
-    /// The first slot that refers to a map of the module or to a place in its value.
-    pub fn map_reference(&self, map: u32) -> Option<usize> {
-        self.insns.iter().position(|insn| match insn {
-            Insn::LoadImm64 { value, .. } => match *value {
-                Imm64::Map(used) | Imm64::MapValue { map: used, .. } => used == map,
-                Imm64::Number(_) | Imm64::Variable { .. } | Imm64::Function { .. } => false,
-            },
-            _ => false,
-        })
+    /// Slots that refer to a map of the module or to a place in its value, each with the map.
+    pub fn map_references(&self) -> impl Iterator<Item = (usize, u32)> {
+        let insns = self.insns.iter().enumerate();
+        insns.filter_map(|(slot, insn)| Some((slot, insn.map_reference()?)))
     }
 
     /// Index of the function that holds this slot.

@@ -437,6 +437,17 @@ impl Insn {
         }
     }
 
+    /// The map that this instruction loads, or into whose value it points.
+    pub fn map_reference(&self) -> Option<u32> {
+        match *self {
+            Self::LoadImm64 {
+                value: Imm64::Map(map) | Imm64::MapValue { map, .. },
+                ..
+            } => Some(map),
+            _ => None,
+        }
+    }
+
     /// The slot where the function starts that this instruction at `index` calls, or whose
     /// address it takes.
     pub fn function_target(&self, index: usize) -> Option<i64> {

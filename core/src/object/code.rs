@@ -1,7 +1,7 @@
 //! The functions of an object: where they are, their instructions, and what the relocated ones
 //! among those refer to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::btf::Btf;
 use super::btf_ext::{BtfExt, CoReRecord, SectionInfo};
@@ -266,6 +266,20 @@ impl<'e, 'a> CodeTable<'e, 'a> {
                 section: name.to_owned(),
             }),
         }
+    }
+
+    /// Maps that some function refers to, usable or not.
+    pub(super) fn referenced_maps(&self) -> BTreeSet<u32> {
+        let functions = self.functions.iter();
+        let insns = functions.flat_map(|code| {
+            let insns = code.insns.iter().flatten().enumerate();
+            insns.filter_map(|(slot, insn)| self.link(code, slot, *insn).ok())
+        });
+        let maps = insns.filter_map(|linked| match linked {
+            Linked::Done(insn) => insn.map_reference(),
+            Linked::Function(_) => None,
+        });
+        maps.collect()
     }
 
     /// Calls inside a section may be final already; references to maps never are.

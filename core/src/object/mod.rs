@@ -29,7 +29,8 @@ use crate::module::{Module, ProgramType, XdpAttach};
 
 pub use error::{MapErrorKind, ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
 
-/// Loads an object. `name` becomes the module's name.
+/// Loads an object. `name` becomes the module's name. Maps that only programs use which cannot be
+/// used themselves are left out.
 pub fn load_object(bytes: &[u8], name: &str) -> Result<Module, ObjectError> {
     load(bytes, name, section_kind)
 }
@@ -65,6 +66,7 @@ fn load(bytes: &[u8], name: &str, kind: fn(&str) -> SectionKind) -> Result<Modul
     let mut programs = Programs::link(&elf, &table, btf, kind)?;
     let mut specs = maps.specs.clone();
     programs.fill_arrays(&table, &maps.programs, &mut specs);
+    programs.drop_maps(&table, &mut specs);
     let mut module = Module {
         name: name.to_owned(),
         maps: specs,

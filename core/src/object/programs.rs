@@ -1,6 +1,8 @@
 //! Which functions of an object are programs, which of them can be used, and which stand in
 //! program arrays from the start.
 
+use std::collections::BTreeSet;
+
 use super::btf::Btf;
 use super::code::{Code, CodeTable};
 use super::elf::Elf;
@@ -8,6 +10,7 @@ use super::error::{ObjectError, ProgramError, ProgramErrorKind};
 use super::link::{Linker, referenced};
 use super::maps::StaticProgram;
 use super::section_name::SectionKind;
+use crate::isa::{Imm64, Insn};
 use crate::map::{InitialEntry, InitialValue, MapSpec};
 use crate::module::{Module, Program, RefusedProgram, SkippedProgram};
 
@@ -126,15 +129,17 @@ impl Programs {
         values: &[(&StaticProgram, Option<usize>)],
         maps: &[MapSpec],
     ) -> Option<(usize, ProgramError)> {
-        let (value, function) = values.iter().find(|(value, function)| {
-            self.position(*function).is_none()
-                && self
-                    .usable
-                    .iter()
-                    .any(|(_, program)| program.map_reference(value.map).is_some())
+        let (value, function, position, insn) = values.iter().find_map(|(value, function)| {
+            if self.position(*function).is_some() {
+                return None;
+            }
+            let mut usable = self.usable.iter().enumerate();
+            usable.find_map(|(position, (_, program))| {
+                let mut references = program.map_references();
+                let (slot, _) = references.find(|(_, map)| *map == value.map)?;
+                Some((value, function, position, slot))
+            })
         })?;
-        let position = |(_, program): &(usize, Program)| program.map_reference(value.map).is_some();
-        let position = self.usable.iter().position(position)?;
         let program = &self.usable[position].1;
         let refused = self
             .refused
@@ -146,7 +151,7 @@ impl Programs {
         );
         let error = ProgramError {
             function: program.name.clone(),
-            insn: program.map_reference(value.map).unwrap_or_default(),
+            insn,
             kind: ProgramErrorKind::StaticValue {
                 map: maps[value.map as usize].name.clone(),
                 program: value.symbol.to_owned(),
@@ -154,6 +159,54 @@ impl Programs {
             },
         };
         Some((position, error))
+    }
+
+    /// Leaves out the maps that only programs use which are left out themselves: their types may
+    /// be for other program types.
+    pub(super) fn drop_maps(&mut self, table: &CodeTable, maps: &mut Vec<MapSpec>) {
+        let programs = self
+            .usable
+            .iter()
+            .flat_map(|(_, program)| program.map_references());
+        let mut open: Vec<u32> = programs.map(|(_, map)| map).collect();
+        let mut used = BTreeSet::new();
+        while let Some(map) = open.pop() {
+            if used.insert(map) {
+                let entries = maps[map as usize].initial.iter();
+                open.extend(entries.filter_map(|entry| match entry.value {
+                    InitialValue::Map(inner) => Some(inner),
+                    InitialValue::Bytes(_) | InitialValue::Program(_) => None,
+                }));
+            }
+        }
+        let referenced = table.referenced_maps();
+        let kept = |map: &u32| used.contains(map) || !referenced.contains(map);
+        let kept: Vec<u32> = (0..maps.len() as u32).filter(kept).collect();
+        let renumbered = |map: u32| kept.binary_search(&map).map_or(map, |index| index as u32);
+        for insn in self
+            .usable
+            .iter_mut()
+            .flat_map(|(_, program)| &mut program.insns)
+        {
+            if let Insn::LoadImm64 {
+                value: Imm64::Map(map) | Imm64::MapValue { map, .. },
+                ..
+            } = insn
+            {
+                *map = renumbered(*map);
+            }
+        }
+        let mut index = 0..;
+        maps.retain(|_| {
+            index
+                .next()
+                .is_some_and(|index| kept.binary_search(&index).is_ok())
+        });
+        for entry in maps.iter_mut().flat_map(|map| &mut map.initial) {
+            if let InitialValue::Map(inner) = &mut entry.value {
+                *inner = renumbered(*inner);
+            }
+        }
     }
 
     /// Hands the programs over to the module.

@@ -254,7 +254,8 @@ mod tests {
             maps[1].initial[0].value,
             InitialValue::Bytes(vec![0x0a, 0x0b])
         );
-        assert_eq!(vector.module.programs[0].map_reference(1), Some(0));
+        let references: Vec<_> = vector.module.programs[0].map_references().collect();
+        assert_eq!(references, [(0, 1)]);
     }
 
     #[test]
