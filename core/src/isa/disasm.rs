@@ -174,12 +174,12 @@ impl Names {
 }
 
 fn loaded_map(insn: Insn) -> Option<u32> {
-    match insn {
-        Insn::LoadImm64 {
-            value: Imm64::Map(map) | Imm64::MapValue { map, .. },
-            ..
-        } => Some(map),
-        _ => None,
+    let Insn::LoadImm64 { value, .. } = insn else {
+        return None;
+    };
+    match value {
+        Imm64::Map(map) | Imm64::MapValue { map, .. } => Some(map),
+        Imm64::Number(_) | Imm64::Variable { .. } | Imm64::Function { .. } => None,
     }
 }
 

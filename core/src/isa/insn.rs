@@ -451,16 +451,37 @@ impl Insn {
     /// The slot where the function starts that this instruction at `index` calls, or whose
     /// address it takes.
     pub fn function_target(&self, index: usize) -> Option<i64> {
-        let next = index as i64 + 1;
-        match *self {
+        let off = match *self {
             Self::Call {
                 target: CallTarget::Local(off),
-            } => Some(next + i64::from(off)),
+            } => off,
             Self::LoadImm64 {
                 value: Imm64::Function { offset },
                 ..
-            } => Some(next + i64::from(offset)),
-            _ => None,
-        }
+            } => offset,
+            Self::Call {
+                target: CallTarget::Helper(_) | CallTarget::Kfunc { .. },
+            }
+            | Self::LoadImm64 {
+                value:
+                    Imm64::Number(_) | Imm64::Map(_) | Imm64::MapValue { .. } | Imm64::Variable { .. },
+                ..
+            }
+            | Self::Alu { .. }
+            | Self::Mov { .. }
+            | Self::MovSigned { .. }
+            | Self::Neg { .. }
+            | Self::ByteSwap { .. }
+            | Self::WideTail
+            | Self::Load { .. }
+            | Self::Store { .. }
+            | Self::Atomic { .. }
+            | Self::LoadPacket { .. }
+            | Self::Jump { .. }
+            | Self::JumpIf { .. }
+            | Self::MayGoto { .. }
+            | Self::Exit => return None,
+        };
+        Some(index as i64 + 1 + i64::from(off))
     }
 }

@@ -25,12 +25,13 @@ pub struct InsnText<'a> {
 impl InsnText<'_> {
     /// The instruction alone: helpers have names, nothing else does.
     pub fn plain(insn: Insn) -> Self {
-        let helper = match insn {
-            Insn::Call {
-                target: CallTarget::Helper(number),
-            } => helper::by_number(number),
-            _ => None,
-        };
+        let mut helper = None;
+        if let Insn::Call {
+            target: CallTarget::Helper(number),
+        } = insn
+        {
+            helper = helper::by_number(number);
+        }
         Self {
             insn,
             target: None,
