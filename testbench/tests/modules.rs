@@ -3,24 +3,29 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
+use assert_cmd::Command;
+use clap::Parser as _;
 use expect_test::expect_file;
-use iom_backends::kernel::KernelBackend;
+use iom_backends::{interpreter::Interpreter, kernel::KernelBackend};
 use iom_core::{
     abi::{Backend, Environment, Instance, LoadRequest, Recorder, RedirectKind},
     map::{MapContents, MapEntry, MapSet, MapType, MapValue},
     module::Module,
-    object::load_object,
 };
 use iom_sim::{
     capture::{Input, MergedReader, Order, Policy},
     replay::{Ingress, IngressConfig, PacketBatch, Replay},
     rss::{DEFAULT_KEY, Rss},
+};
+use iom_testbench::{
+    map_files::Seeds,
+    program::{LoadedProgram, ProgramArgs},
 };
 
 const CAPTURES: [&[&str]; 6] = [
@@ -50,6 +55,25 @@ fn kernel_modules_act_as_recorded() {
     expect_file!["modules.txt"].assert_eq(&report(&KernelBackend::default()));
 }
 
+#[test]
+fn sim_modules_act_as_recorded() {
+    expect_file!["modules.txt"].assert_eq(&report(&Interpreter::default()));
+}
+
+/// `drop`, `classify` and `acl` keep to the rules of the NFP offload.
+#[test]
+fn nfp_and_sim_agree_on_modules_for_the_nfp() {
+    for name in ["drop", "classify", "acl"] {
+        let mut iom = Command::cargo_bin("iom").expect("the binary");
+        iom.arg("check")
+            .arg(root().join(format!("programs/{name}/{name}.o")));
+        for capture in CAPTURES.concat() {
+            iom.arg("-i").arg(root().join("pcaps").join(capture));
+        }
+        iom.args(["--backends", "sim,nfp"]).assert().success();
+    }
+}
+
 /// One line for each module and capture.
 fn report(backend: &dyn Backend) -> String {
     let mut report = String::new();
@@ -61,7 +85,7 @@ fn report(backend: &dyn Backend) -> String {
     folders.sort();
     for folder in folders {
         let loaded = Loaded::read(&folder);
-        writeln!(report, "{}", loaded.module.name).expect("memory");
+        writeln!(report, "{}", loaded.program.module.name).expect("memory");
         for captures in CAPTURES {
             let summary = loaded.run(backend, captures);
             writeln!(report, "  {}: {summary}", captures.join(" ")).expect("memory");
@@ -70,46 +94,42 @@ fn report(backend: &dyn Backend) -> String {
     report
 }
 
+/// A program as the command line names it.
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    program: ProgramArgs,
+}
+
 struct Loaded {
-    module: Arc<Module>,
-    entry: usize,
-    seeds: BTreeMap<String, MapContents>,
+    program: LoadedProgram,
+    seeds: Seeds,
 }
 
 impl Loaded {
     fn read(folder: &Path) -> Self {
-        let name = folder
-            .file_name()
-            .expect("a folder")
-            .to_string_lossy()
-            .into_owned();
-        let manifest: toml::Table = read(&folder.join("module.toml")).parse().expect("TOML");
-        let object = fs::read(folder.join(format!("{name}.o"))).expect("the object");
-        let module = load_object(&object, &name).expect("an object that loads");
-        let entry = manifest["program"]
-            .as_str()
-            .and_then(|program| module.program_index(program));
-        let seeds = match manifest.get("seed").and_then(toml::Value::as_str) {
-            Some(file) => seeds(&module, &read(&folder.join(file))),
-            None => BTreeMap::new(),
-        };
-        Self {
-            entry: entry.expect("the entry program"),
-            seeds,
-            module: Arc::new(module),
-        }
+        let name = folder.file_name().expect("a folder").to_string_lossy();
+        let object = folder.join(format!("{name}.o"));
+        let line = Line::parse_from([OsStr::new("iom"), object.as_os_str()]);
+        let program = line.program.load().expect("a program that loads");
+        let seeds = Seeds::read(&program, &[]).expect("the seed");
+        Self { program, seeds }
     }
 
     fn run(&self, backend: &dyn Backend, captures: &[&str]) -> String {
-        let maps = MapSet::create(&self.module.maps, QUEUES).expect("maps");
-        for map in maps.iter() {
-            if let Some(seed) = self.seeds.get(&map.spec().name) {
-                map.load(seed).expect("the seed");
-            }
-        }
+        let module = &self.program.module;
+        let maps = MapSet::create(&module.maps, QUEUES).expect("maps");
+        let contents = || maps.iter().map(|map| map.contents()).collect::<Vec<_>>();
+        let blank = contents();
+        self.seeds.apply(module, &maps).expect("the seed");
+        let seeded = contents()
+            .iter()
+            .zip(&blank)
+            .map(|(now, blank)| now != blank)
+            .collect::<Vec<_>>();
         let request = LoadRequest {
-            module: &self.module,
-            entry: self.entry,
+            module,
+            entry: self.program.entry,
             maps: &maps,
             environment: Environment::default(),
             ports: PORTS,
@@ -117,40 +137,36 @@ impl Loaded {
         };
         let instance = backend
             .load(&request)
-            .unwrap_or_else(|error| panic!("{}: {error}", self.module.name));
+            .unwrap_or_else(|error| panic!("{}: {error}", module.name));
         let counts = replay(instance.as_ref(), captures);
-        let counters = self.counters(&instance.maps().expect("maps"));
+        let counters = counters(module, &seeded, &instance.maps().expect("maps"));
         [counts, counters].concat().join(", ")
-    }
-
-    /// Entries of maps that grow, and the first words of small arrays.
-    fn counters(&self, maps: &[MapContents]) -> Vec<String> {
-        let mut counters = Vec::new();
-        for (spec, map) in self.module.maps.iter().zip(maps) {
-            if self.seeds.contains_key(&spec.name) {
-                continue;
-            }
-            match spec.map_type {
-                MapType::Hash | MapType::PercpuHash | MapType::LruHash => {
-                    counters.push(format!("{} holds {}", spec.name, map.entries.len()));
-                }
-                MapType::Array | MapType::PercpuArray if (2..=16).contains(&spec.max_entries) => {
-                    let words: Vec<String> = map
-                        .entries
-                        .iter()
-                        .map(|entry| first_word(entry).to_string())
-                        .collect();
-                    counters.push(format!("{} [{}]", spec.name, words.join(" ")));
-                }
-                _ => {}
-            }
-        }
-        counters
     }
 }
 
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+/// Entries of maps that grow, and the first words of small arrays, unless a seed fills them.
+fn counters(module: &Module, seeded: &[bool], after: &[MapContents]) -> Vec<String> {
+    let mut counters = Vec::new();
+    for ((spec, &seeded), after) in module.maps.iter().zip(seeded).zip(after) {
+        if seeded {
+            continue;
+        }
+        match spec.map_type {
+            MapType::Hash | MapType::PercpuHash | MapType::LruHash => {
+                counters.push(format!("{} holds {}", spec.name, after.entries.len()));
+            }
+            MapType::Array | MapType::PercpuArray if (2..=16).contains(&spec.max_entries) => {
+                let words: Vec<String> = after
+                    .entries
+                    .iter()
+                    .map(|entry| first_word(entry).to_string())
+                    .collect();
+                counters.push(format!("{} [{}]", spec.name, words.join(" ")));
+            }
+            _ => {}
+        }
+    }
+    counters
 }
 
 /// The first 64 bits of a value, summed over the queues.
@@ -164,48 +180,6 @@ fn first_word(entry: &MapEntry) -> u64 {
         MapValue::Plain(value) => word(value),
         MapValue::PerQueue(values) => values.iter().map(word).sum(),
     }
-}
-
-fn seeds(module: &Module, text: &str) -> BTreeMap<String, MapContents> {
-    let json: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(text).expect("JSON of maps");
-    let entry = |entry: &serde_json::Value| {
-        let bytes = |name: &str| entry[name].as_str().map(hex);
-        let program = || {
-            let index = module.program_index(entry["program"].as_str()?)?;
-            Some((index as u32).to_le_bytes().to_vec())
-        };
-        MapEntry {
-            key: bytes("key").expect("a key"),
-            value: MapValue::Plain(
-                bytes("value")
-                    .or_else(program)
-                    .expect("a value or a program"),
-            ),
-        }
-    };
-    json.into_iter()
-        .map(|(name, map)| {
-            let entries = map["entries"]
-                .as_array()
-                .expect("entries")
-                .iter()
-                .map(entry)
-                .collect();
-            (name, MapContents { entries })
-        })
-        .collect()
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).expect("hex") as u8)
-        .collect();
-    digits
-        .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
 }
 
 /// Counts of actions, redirects and events, in words.

@@ -1,4 +1,4 @@
-//! The committed modules: objects belong to their sources, manifests and seeds are readable.
+//! The committed modules: objects belong to their sources, manifests to their objects.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,8 @@ use std::{
     process::Command,
 };
 
-use iom_core::{module::Module, object::load_object};
+use iom_core::object::load_object;
+use iom_testbench::manifest::Manifest;
 use sha2::{Digest, Sha256};
 
 fn programs() -> PathBuf {
@@ -98,113 +99,38 @@ fn objects_are_rebuilt_to_the_same_bytes() {
 }
 
 #[test]
-fn manifests_name_what_is_there() {
+fn manifests_describe_their_objects() {
     let modules = modules();
     assert!(modules.len() >= 12);
-    for module in modules {
-        let folder = module
+    for folder in modules {
+        let name = folder
             .file_name()
             .expect("a folder")
             .to_string_lossy()
             .into_owned();
-        let text = fs::read_to_string(module.join("module.toml")).expect("a manifest");
-        let manifest: toml::Table = text
-            .parse()
-            .unwrap_or_else(|error| panic!("{folder}: {error}"));
-        let field = |name: &str| {
-            manifest
-                .get(name)
-                .and_then(toml::Value::as_str)
-                .map(str::to_owned)
-        };
-        assert_eq!(field("name").as_ref(), Some(&folder));
+        let path = folder.join(format!("{name}.o"));
+        let manifest = Manifest::beside(&path)
+            .expect("a manifest")
+            .expect("one about this object");
+        assert_eq!(manifest.name, name);
         assert!(
-            field("description").is_some_and(|line| !line.is_empty()),
-            "{folder}"
+            !manifest.description.is_empty() && !manifest.ports.is_empty(),
+            "{name}"
         );
+        let module = load_object(&fs::read(&path).expect("the object"), &name)
+            .expect("an object that loads");
         assert!(
-            module.join(field("object").expect("an object")).exists(),
-            "{folder}"
+            module.refused.is_empty() && module.skipped.is_empty(),
+            "{name}"
         );
-        assert!(
-            manifest["ports"]
-                .as_array()
-                .is_some_and(|ports| !ports.is_empty()),
-            "{folder}"
-        );
-        let object =
-            fs::read(module.join(field("object").expect("an object"))).expect("the object");
-        let loaded =
-            load_object(&object, &folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
-        assert!(
-            loaded.refused.is_empty() && loaded.skipped.is_empty(),
-            "{folder}"
-        );
-        let entry = loaded
-            .program_index(&field("program").expect("a program"))
-            .expect("the entry program");
+        let entry = manifest
+            .program
+            .as_deref()
+            .and_then(|program| module.program_index(program));
+        let entry = entry.expect("the entry program");
         assert_eq!(
-            Some(&loaded.programs[entry].section),
-            field("section").as_ref()
+            Some(&module.programs[entry].section),
+            manifest.section.as_ref()
         );
-        if let Some(seed) = field("seed") {
-            let seed = fs::read(module.join(seed)).expect("the seed");
-            check_seed(
-                &loaded,
-                &serde_json::from_slice(&seed).expect("JSON of maps"),
-            );
-        }
-    }
-}
-
-/// Map name to its type and entries.
-type Seed = BTreeMap<String, SeededMap>;
-
-#[derive(serde::Deserialize)]
-struct SeededMap {
-    #[serde(rename = "type")]
-    map_type: String,
-    entries: Vec<SeededEntry>,
-}
-
-#[derive(serde::Deserialize)]
-struct SeededEntry {
-    key: String,
-    value: Option<String>,
-    program: Option<String>,
-}
-
-fn check_seed(module: &Module, seed: &Seed) {
-    for (name, map) in seed {
-        let index = module
-            .map_index(name)
-            .unwrap_or_else(|| panic!("{}: no map {name}", module.name));
-        let spec = &module.maps[index];
-        assert_eq!(
-            spec.map_type.name(),
-            map.map_type,
-            "{}: {name}",
-            module.name
-        );
-        for entry in &map.entries {
-            assert_eq!(
-                entry.key.len(),
-                2 * spec.key_size as usize,
-                "{}: {name}",
-                module.name
-            );
-            match (&entry.value, &entry.program) {
-                (Some(value), None) => assert_eq!(
-                    value.len(),
-                    2 * spec.value_size as usize,
-                    "{}: {name}",
-                    module.name
-                ),
-                (None, Some(program)) => {
-                    assert!(module.program_index(program).is_some(), "{program}");
-                }
-                _ => panic!("{}: {name}: a value or a program", module.name),
-            }
-        }
     }
 }
