@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use iom_core::map::{Errno, MapSpec, MapValue};
+use iom_core::map::{Errno, MapSpec, MapType, MapValue};
 
 const MAP_CREATE: i32 = 0;
 const MAP_LOOKUP: i32 = 1;
@@ -66,7 +66,7 @@ impl Attr {
 
 /// Why there is no `bpf(2)` here, if so.
 pub(crate) fn missing() -> Option<String> {
-    let spec = MapSpec::new("probe", iom_core::map::MapType::Array, 4, 4, 1);
+    let spec = MapSpec::new("probe", MapType::Array, 4, 4, 1);
     match KernelMap::create(&spec) {
         Ok(_) => None,
         Err(errno) => Some(format!("bpf(2) cannot create a map here: {errno}")),
@@ -217,10 +217,22 @@ pub(crate) enum Operation {
 }
 
 impl KernelProgram {
+    /// The program for maps with keys.
     pub(crate) fn new(map: &KernelMap) -> Result<Self, Errno> {
-        let spec = MapSpec::new("command", iom_core::map::MapType::Array, 4, COMMAND_SIZE, 1);
-        let command = KernelMap::create(&spec)?;
-        let code = program(map.fd(), command.fd());
+        Self::load(map, &OPERATIONS)
+    }
+
+    /// The program for ring buffers.
+    pub(crate) fn for_ring(map: &KernelMap) -> Result<Self, Errno> {
+        Self::load(map, &RING_OPERATIONS)
+    }
+
+    fn load(map: &KernelMap, body: &[u64]) -> Result<Self, Errno> {
+        let command = MapSpec::new("command", MapType::Array, 4, COMMAND_SIZE, 1);
+        let command = KernelMap::create(&command)?;
+        let mut code = load_pseudo(6, PSEUDO_MAP_VALUE, command.fd()).to_vec();
+        code.extend(load_pseudo(1, PSEUDO_MAP_FD, map.fd()));
+        code.extend(body);
         let license = c"GPL";
         let attr = Attr::new()
             .u32(0, PROG_TYPE_XDP)
@@ -233,6 +245,11 @@ impl KernelProgram {
         })
     }
 
+    /// Its descriptor, as prog arrays take it.
+    pub(crate) fn fd(&self) -> u32 {
+        self.fd.as_raw_fd() as u32
+    }
+
     /// Runs one operation: what the helper returned, 0 or 1 for a lookup with the first four bytes
     /// of the value.
     pub(crate) fn run(
@@ -242,20 +259,32 @@ impl KernelProgram {
         value: &[u8],
         flags: u64,
     ) -> (i64, u32) {
+        let flags = flags.to_le_bytes();
+        let parts = [(FLAGS, &flags[..]), (KEY, key), (VALUE, value)];
+        self.command(operation as u8, &parts)
+    }
+
+    /// Runs one operation on a ring buffer: what the helper returned, 0 or 1 for a reservation.
+    pub(crate) fn run_ring(&self, operation: RingOperation, len: u64, flags: u64) -> i64 {
+        let parts = [(FLAGS, flags.to_le_bytes()), (READ, len.to_le_bytes())];
+        let parts = parts
+            .each_ref()
+            .map(|(offset, bytes)| (*offset, &bytes[..]));
+        self.command(operation as u8, &parts).0
+    }
+
+    fn command(&self, operation: u8, parts: &[(i16, &[u8])]) -> (i64, u32) {
         let mut command = vec![0_u8; COMMAND_SIZE as usize];
-        let mut put = |offset: i16, bytes: &[u8]| {
-            command[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
-        };
-        put(OPERATION, &[operation as u8]);
-        put(FLAGS, &flags.to_le_bytes());
-        put(KEY, key);
-        put(VALUE, value);
+        command[OPERATION as usize] = operation;
+        for (offset, bytes) in parts {
+            command[*offset as usize..*offset as usize + bytes.len()].copy_from_slice(bytes);
+        }
         self.command
             .update(&[0; 4], &MapValue::Plain(command), 0)
             .unwrap();
         let packet = [0_u8; 64];
         Attr::new()
-            .u32(0, self.fd.as_raw_fd() as u32)
+            .u32(0, self.fd())
             .u32(8, packet.len() as u32)
             .pointer(16, packet.as_ptr())
             .u32(32, 1)
@@ -272,47 +301,139 @@ impl KernelProgram {
     }
 }
 
-/// The program's instructions. r6 is the command.
-fn program(map: u32, command: u32) -> Vec<u64> {
-    let insn = |opcode: u8, dst: u8, src: u8, offset: i16, imm: i32| {
-        u64::from(opcode)
-            | u64::from(dst | src << 4) << 8
-            | u64::from(offset as u16) << 16
-            | u64::from(imm as u32) << 32
-    };
-    let mov = |dst, imm| insn(0xb7, dst, 0, 0, imm);
-    let mov_reg = |dst, src| insn(0xbf, dst, src, 0, 0);
-    let add = |dst, imm: i16| insn(0x07, dst, 0, 0, i32::from(imm));
-    let call = |helper| insn(0x85, 0, 0, 0, helper);
-    vec![
-        // r6 = the command map's value (BPF_PSEUDO_MAP_VALUE), r1 = the map (BPF_PSEUDO_MAP_FD)
-        insn(0x18, 6, 2, 0, command as i32),
-        0,
-        insn(0x18, 1, 1, 0, map as i32),
-        0,
-        mov_reg(2, 6),
-        add(2, KEY),
-        insn(0x79, 7, 6, OPERATION, 0),
-        // if r7 == Update goto update; if r7 == Delete goto delete
-        insn(0x15, 7, 0, 7, Operation::Update as i32),
-        insn(0x15, 7, 0, 11, Operation::Delete as i32),
-        call(1),
-        insn(0x15, 0, 0, 10, 0),
-        insn(0x61, 1, 0, 0, 0),
-        insn(0x7b, 6, 1, READ, 0),
-        mov(0, 1),
-        insn(0x05, 0, 0, 6, 0),
-        // update:
-        mov_reg(3, 6),
-        add(3, VALUE),
-        insn(0x79, 4, 6, FLAGS, 0),
-        call(2),
-        insn(0x05, 0, 0, 1, 0),
-        // delete:
-        call(3),
-        // store:
-        insn(0x7b, 6, 0, RESULT, 0),
-        mov(0, 2),
-        insn(0x95, 0, 0, 0, 0),
-    ]
+/// What a program does to a ring buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RingOperation {
+    /// `bpf_ringbuf_query` with the flags.
+    Query,
+    /// `bpf_ringbuf_output` of so many bytes of the command.
+    Output,
+    /// `bpf_ringbuf_reserve` of [`RESERVED`] bytes and, if there was room, `bpf_ringbuf_discard`.
+    Discard,
+}
+
+/// Bytes that [`RingOperation::Discard`] reserves.
+pub(crate) const RESERVED: u64 = 40;
+
+const PSEUDO_MAP_FD: u8 = 1;
+const PSEUDO_MAP_VALUE: u8 = 2;
+
+const fn insn(opcode: u8, dst: u8, src: u8, offset: i16, imm: i32) -> u64 {
+    opcode as u64
+        | ((dst | src << 4) as u64) << 8
+        | (offset as u16 as u64) << 16
+        | (imm as u32 as u64) << 32
+}
+
+const fn load_pseudo(dst: u8, pseudo: u8, fd: u32) -> [u64; 2] {
+    [insn(0x18, dst, pseudo, 0, fd as i32), 0]
+}
+
+const fn mov(dst: u8, imm: i32) -> u64 {
+    insn(0xb7, dst, 0, 0, imm)
+}
+
+const fn mov_reg(dst: u8, src: u8) -> u64 {
+    insn(0xbf, dst, src, 0, 0)
+}
+
+const fn add(dst: u8, imm: i16) -> u64 {
+    insn(0x07, dst, 0, 0, imm as i32)
+}
+
+const fn call(helper: i32) -> u64 {
+    insn(0x85, 0, 0, 0, helper)
+}
+
+const fn goto(offset: i16) -> u64 {
+    insn(0x05, 0, 0, offset, 0)
+}
+
+/// Load and store of eight bytes of the command.
+const fn load_command(dst: u8, offset: i16) -> u64 {
+    insn(0x79, dst, 6, offset, 0)
+}
+
+const fn store_command(offset: i16, src: u8) -> u64 {
+    insn(0x7b, 6, src, offset, 0)
+}
+
+/// After r6 = command and r1 = map.
+const OPERATIONS: [u64; 20] = [
+    mov_reg(2, 6),
+    add(2, KEY),
+    load_command(7, OPERATION),
+    insn(0x15, 7, 0, 7, Operation::Update as i32),
+    insn(0x15, 7, 0, 11, Operation::Delete as i32),
+    call(1),
+    insn(0x15, 0, 0, 10, 0),
+    insn(0x61, 1, 0, 0, 0),
+    store_command(READ, 1),
+    mov(0, 1),
+    goto(6),
+    // update:
+    mov_reg(3, 6),
+    add(3, VALUE),
+    load_command(4, FLAGS),
+    call(2),
+    goto(1),
+    // delete:
+    call(3),
+    // store:
+    store_command(RESULT, 0),
+    mov(0, 2),
+    insn(0x95, 0, 0, 0, 0),
+];
+
+/// The same for ring buffers.
+const RING_OPERATIONS: [u64; 26] = [
+    load_command(7, OPERATION),
+    insn(0x15, 7, 0, 4, RingOperation::Output as i32),
+    insn(0x15, 7, 0, 10, RingOperation::Discard as i32),
+    load_command(2, FLAGS),
+    call(134),
+    goto(15),
+    // output:
+    mov_reg(2, 6),
+    add(2, KEY),
+    load_command(3, READ),
+    insn(0x25, 3, 0, 14, 900),
+    load_command(4, FLAGS),
+    call(130),
+    goto(8),
+    // discard:
+    mov(2, RESERVED as i32),
+    load_command(3, FLAGS),
+    call(131),
+    insn(0x15, 0, 0, 4, 0),
+    mov_reg(1, 0),
+    mov(2, 0),
+    call(133),
+    mov(0, 1),
+    // store:
+    store_command(RESULT, 0),
+    mov(0, 2),
+    insn(0x95, 0, 0, 0, 0),
+    mov(0, 0),
+    insn(0x95, 0, 0, 0, 0),
+];
+
+/// Tells a ring buffer that everything up to a position was taken out.
+pub(crate) fn set_consumer(ring: &KernelMap, position: u64) {
+    // SAFETY: maps the consumer's page, which every ring buffer has first, writes its first word
+    // and unmaps it again; nobody else uses the address.
+    #[expect(unsafe_code, reason = "system call")]
+    unsafe {
+        let page = libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            ring.fd.as_raw_fd(),
+            0,
+        );
+        assert_ne!(page, libc::MAP_FAILED, "map the consumer's page");
+        page.cast::<u64>().write_volatile(position);
+        libc::munmap(page, 4096);
+    }
 }

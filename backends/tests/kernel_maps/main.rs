@@ -3,7 +3,7 @@
 
 mod bpf;
 
-use bpf::{KernelMap, KernelProgram, Operation, pin, possible_cpus};
+use bpf::{KernelMap, KernelProgram, Operation, RESERVED, RingOperation, pin, possible_cpus};
 use iom_core::abi::QueueId;
 use iom_core::map::{Errno, Map, MapFlags, MapSpec, MapType, MapValue};
 
@@ -126,7 +126,9 @@ fn compare(case: &Case, seed: u64) {
                 &at,
             ),
         }
-        if (step + 1) % case.steps.div_ceil(6) == 0 || step + 1 == case.steps {
+        let readable = !case.spec.flags.contains(MapFlags::WRONLY);
+        let due = (step + 1) % case.steps.div_ceil(6) == 0 || step + 1 == case.steps;
+        if readable && due {
             let entries = ours.contents().entries.into_iter();
             let ours: Vec<_> = entries.map(|entry| (entry.key, entry.value)).collect();
             assert_eq!(ours, kernel.contents(), "contents at {at}");
@@ -349,6 +351,111 @@ fn kernel_cpumaps() {
     cpumap.by_program = false;
     cpumap.steps = 60;
     compare_all("kernel_cpumaps", &[cpumap], 2);
+}
+
+#[test]
+fn kernel_prog_arrays() {
+    if !kernel_is_here("kernel_prog_arrays") {
+        return;
+    }
+    let spec = MapSpec::new("m", MapType::ProgArray, 4, 4, 4);
+    let kernel = KernelMap::create(&spec).unwrap();
+    let ours = Map::create(&spec, 1).unwrap();
+    let program = {
+        let other = KernelMap::create(&MapSpec::new("m", MapType::Array, 4, 4, 1)).unwrap();
+        KernelProgram::new(&other).unwrap()
+    };
+    let mut random = Random(7);
+    for step in 0..400 {
+        let key = (random.below(6) as u32).to_le_bytes();
+        let flags = [0, 0, 0, 1, 2, 4][random.below(6) as usize];
+        let plain = |word: u32| MapValue::Plain(word.to_le_bytes().to_vec());
+        let (ours, kernel) = match random.below(3) {
+            0 => (
+                ours.user_update(&key, &plain(0), flags),
+                kernel.update(&key, &plain(program.fd()), flags),
+            ),
+            1 => (ours.user_delete(&key), kernel.delete(&key)),
+            _ => (
+                ours.user_lookup(&key)
+                    .map(|value| assert_eq!(value, plain(0))),
+                kernel.lookup(&key).map(|_| ()),
+            ),
+        };
+        assert_eq!(ours, kernel, "key {key:?} flags {flags} at step {step}");
+    }
+}
+
+#[test]
+fn kernel_ring_buffers() {
+    if !kernel_is_here("kernel_ring_buffers") {
+        return;
+    }
+    let spec = MapSpec::new("m", MapType::Ringbuf, 0, 0, 4096);
+    let kernel = KernelMap::create(&spec).unwrap();
+    let program = KernelProgram::for_ring(&kernel).unwrap();
+    let map = Map::create(&spec, 1).unwrap();
+    let ours = map.ringbuf().unwrap();
+    let mut random = Random(11);
+    for step in 0..600 {
+        let len = random.below(901);
+        let flags = [0, 0, 1, 2, 3, 4][random.below(6) as usize];
+        match random.below(8) {
+            0..5 => {
+                let result = ours.output(&vec![0; len as usize], flags);
+                let result = result.map_or_else(|errno| i64::from(-errno.number()), |()| 0);
+                let expected = program.run_ring(RingOperation::Output, len, flags);
+                assert_eq!(
+                    result, expected,
+                    "output of {len} flags {flags} at step {step}"
+                );
+            }
+            5..7 => {
+                let record = ours.reserve(RESERVED, flags);
+                let got = record.is_some();
+                if let Some(record) = record {
+                    ours.discard(record.address()).unwrap();
+                }
+                let expected = program.run_ring(RingOperation::Discard, 0, flags);
+                assert_eq!(
+                    i64::from(got),
+                    expected,
+                    "reservation flags {flags} at step {step}"
+                );
+            }
+            _ => {
+                ours.drain();
+                bpf::set_consumer(&kernel, ours.query(2));
+            }
+        }
+        for question in 0..5 {
+            let expected = program.run_ring(RingOperation::Query, 0, question);
+            assert_eq!(
+                ours.query(question) as i64,
+                expected,
+                "query {question} at step {step}"
+            );
+        }
+    }
+}
+
+/// Maps that user space may only read or only write.
+#[test]
+fn kernel_access() {
+    let mut cases = Vec::new();
+    for map_type in [
+        MapType::Array,
+        MapType::Hash,
+        MapType::PercpuHash,
+        MapType::LruHash,
+    ] {
+        for flags in [MapFlags::RDONLY, MapFlags::WRONLY] {
+            let mut case = case(map_type, 10).flags(flags);
+            case.steps = 60;
+            cases.push(case);
+        }
+    }
+    compare_all("kernel_access", &cases, 1);
 }
 
 /// What the kernel says to declarations, good and bad.
