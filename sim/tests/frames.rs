@@ -89,7 +89,7 @@ fn mixed_links() -> Vec<u8> {
 fn other_links_are_refused_skipped_or_adapted() {
     let mut refused = FrameReader::new(reader(&mixed_links()).unwrap(), Policy::default());
     assert!(refused.advance().unwrap());
-    expect![[r"test: at byte 116: interface 1 has link type RAW, not Ethernet: choose to skip such packets or to adapt them (raw IP, Linux cooked and BSD loopback get an Ethernet header)"]]
+    expect![[r"test: at byte 116: interface 1 has link type RAW, not Ethernet: leave such packets out (--links skip) or give raw IP, Linux cooked and BSD loopback an Ethernet header (--links adapt)"]]
         .assert_eq(&refused.advance().unwrap_err().to_string());
     assert!(!refused.advance().unwrap());
 
@@ -321,6 +321,18 @@ proptest! {
     fn what_is_written_is_read(packets in prop::collection::vec(written(), 0..20)) {
         prop_assert_eq!(read(&write(&packets)), packets);
     }
+}
+
+#[test]
+fn link_types_beyond_pcapng_are_refused() {
+    let mut writer = CaptureWriter::new("test", Shared::default()).unwrap();
+    let link_type = LinkType {
+        number: 0x0224_0001,
+        fcs_bytes: 0,
+    };
+    let error = writer.declare("a", link_type).unwrap_err();
+    expect!["test: cannot write: link type LINKTYPE_35913729 does not fit pcapng's 16 bits"]
+        .assert_eq(&error.to_string());
 }
 
 fn verdict(port: u32, action: u64) -> Written {

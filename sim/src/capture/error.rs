@@ -115,8 +115,8 @@ pub enum CaptureFault {
     },
     /// Programs see Ethernet frames; this packet is none.
     #[error(
-        "interface {interface} has link type {link_type}, not Ethernet: choose to skip such packets or to adapt them \
-         (raw IP, Linux cooked and BSD loopback get an Ethernet header)"
+        "interface {interface} has link type {link_type}, not Ethernet: leave such packets out (--links skip) or give \
+         raw IP, Linux cooked and BSD loopback an Ethernet header (--links adapt)"
     )]
     OtherLink {
         /// The interface of the packet.

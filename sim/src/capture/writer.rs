@@ -212,6 +212,10 @@ impl PcapngWriter {
                 8 * link_type.fcs_bytes,
             ));
         }
+        if link_type.number > u16::MAX.into() {
+            let message = format!("link type {link_type} does not fit pcapng's 16 bits");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let linktype = DataLink::from(link_type.number);
         let block = InterfaceDescriptionBlock {
             linktype,
