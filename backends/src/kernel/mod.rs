@@ -6,6 +6,8 @@
 
 #[cfg(target_os = "linux")]
 mod capability;
+#[cfg(all(test, target_os = "linux"))]
+mod decode_agreement;
 #[cfg(target_os = "linux")]
 mod environment_map;
 #[cfg(target_os = "linux")]
