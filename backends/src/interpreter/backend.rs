@@ -11,8 +11,8 @@ use iom_core::module::{Module, ProgramType};
 use std::sync::Arc;
 
 use super::address::{self, Kind};
-use super::execute::{Machine, Observer, Packet, Stop, Unobserved};
-use super::memory::Memory;
+use super::execute::{Caller, Machine, Observer, Packet, Stop, Unobserved};
+use super::memory::{FRAMES_MAX, Memory};
 use super::op::{Code, GlobalData, lower};
 use super::trace::{Trace, Tracer};
 
@@ -196,6 +196,7 @@ impl Loaded {
             programs: &self.programs,
             maps: &self.maps,
             memory: Memory::new(values, raw),
+            callers: [Caller::default(); FRAMES_MAX],
             queue,
             environment: self.environment,
             budget: self.budget,

@@ -71,7 +71,7 @@ impl Observer for Unobserved {
 
 /// What a function goes back to, and its caller's registers.
 #[derive(Clone, Copy, Debug, Default)]
-struct Caller {
+pub(super) struct Caller {
     program: u32,
     slot: u32,
     saved: [u64; 4],
@@ -87,6 +87,8 @@ pub(super) struct Machine<'m> {
     pub(super) maps: &'m MapSet,
     /// Memory that programs reach.
     pub(super) memory: Memory<'m>,
+    /// What the function at each call depth goes back to.
+    pub(super) callers: [Caller; FRAMES_MAX],
     /// The queue, which is the CPU.
     pub(super) queue: QueueId,
     /// Seed of random numbers.
@@ -147,7 +149,6 @@ impl<'m> Machine<'m> {
             slot: 0,
             depth: 0,
         };
-        let mut callers = [Caller::default(); FRAMES_MAX];
         let mut loops = LOOPS_MAX;
         let stop = |position, kind| Stop { position, kind };
         let mut code = self.code(entry).map_err(|kind| stop(position, kind))?;
@@ -334,7 +335,7 @@ impl<'m> Machine<'m> {
                         r.get(Reg::R9),
                     ];
                     let (program, slot) = (position.program, next as u32);
-                    callers[depth] = Caller {
+                    self.callers[depth] = Caller {
                         program,
                         slot,
                         saved,
@@ -354,7 +355,7 @@ impl<'m> Machine<'m> {
                         let kind = TrapKind::UnreleasedRecords { count: unreleased };
                         return Err(stop(position, Box::new(kind)));
                     }
-                    let caller = callers[position.depth as usize];
+                    let caller = self.callers[position.depth as usize];
                     position.depth -= 1;
                     if caller.program != position.program {
                         code = self
