@@ -1,5 +1,7 @@
 //! The interpreter through the IO-module ABI: programs as assembly, what they leave behind.
 
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};

@@ -128,7 +128,7 @@ pub(super) enum Called {
     TailCall(u32),
 }
 
-impl<'m> Machine<'m> {
+impl Machine<'_> {
     /// Runs the entry program with these arguments and gives `r0`.
     #[expect(
         clippy::too_many_lines,

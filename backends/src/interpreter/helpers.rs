@@ -29,6 +29,10 @@ impl Call {
     }
 
     #[cold]
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "faults are boxed everywhere"
+    )]
     fn unfit(&self, argument: u8, expected: &'static str) -> Fault {
         Box::new(TrapKind::Argument {
             helper: helper::by_number(self.helper).map_or("a helper", |helper| helper.name),

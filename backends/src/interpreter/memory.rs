@@ -361,6 +361,10 @@ impl<'m> Memory<'m> {
     }
 
     #[cold]
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "faults are boxed everywhere"
+    )]
     fn fault(&self, frame: &Frame, access: Access, at: u64, len: u64) -> Fault {
         let (region, offset) = (self.region(frame, at), address::signed_offset(at));
         let inside = usize::try_from(len).is_ok_and(|len| self.contains(frame, at, len));

@@ -1,7 +1,7 @@
 //! Helpers that move the borders of the packet or copy its bytes, with Linux 6.18's bounds
 //! (`net/core/filter.c`); the limits were measured there.
 
-use crate::abi::{Frame, HEADROOM_BYTES, LINEAR_MAX};
+use crate::abi::{Fragment, Frame, HEADROOM_BYTES, LINEAR_MAX};
 use crate::map::Errno;
 
 /// `ETH_HLEN`: no helper makes the packet shorter.
@@ -98,8 +98,8 @@ fn shrink_fragments(frame: &mut Frame, less: i64) -> Result<(), Errno> {
 /// it is.
 pub fn load_bytes(frame: &Frame, offset: u32, into: &mut [u8]) -> Result<(), Errno> {
     check_copy(frame, offset, into.len())?;
-    let linear = frame.linear();
-    let parts = std::iter::once(linear).chain(frame.fragments().iter().map(|part| part.bytes()));
+    let fragments = frame.fragments().iter().map(Fragment::bytes);
+    let parts = std::iter::once(frame.linear()).chain(fragments);
     let mut skip = offset as usize;
     let mut done = 0;
     for part in parts {

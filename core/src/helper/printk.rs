@@ -12,6 +12,7 @@ const STRING_MAX: usize = 512;
 
 /// One conversion of a format: `%-08llx` and its kin.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag character")]
 struct Conversion {
     left: bool,
     zeros: bool,
@@ -193,16 +194,13 @@ fn ip_address(bytes: &[u8], kind: u8) -> String {
 
 /// The string at an address, up to its end; what is not ASCII prints as `?`.
 fn string(address: u64, read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>) -> String {
-    let mut text = String::new();
-    for offset in 0..STRING_MAX as u64 {
-        match read(address.wrapping_add(offset), 1).as_deref() {
-            Some(&[byte]) if byte != 0 => {
-                text.push(if byte.is_ascii() { byte as char } else { '?' })
-            }
-            _ => break,
-        }
-    }
-    text
+    let bytes = (0..STRING_MAX as u64).map_while(|offset| {
+        let byte = *read(address.wrapping_add(offset), 1)?.first()?;
+        (byte != 0).then_some(byte)
+    });
+    bytes
+        .map(|byte| if byte.is_ascii() { byte as char } else { '?' })
+        .collect()
 }
 
 /// C's `isspace`, which knows the vertical tab.
