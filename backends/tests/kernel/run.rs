@@ -1,16 +1,19 @@
 //! Each kind of program through the kernel backend, against what it must leave behind.
 
-use crate::support::{
-    ENVIRONMENT, PLAIN, frame, kernel_is_here, load, module, plain, run, run_module,
-};
 use std::sync::Arc;
 
 use iom_backends::kernel::KernelBackend;
-use iom_core::abi::{BackendError, Environment, Frame, QueueId, Redirect, RedirectKind, XdpAction};
+use iom_core::abi::{
+    BackendError, Environment, Frame, QueueId, Recorder, Redirect, RedirectKind, XdpAction,
+};
 use iom_core::isa::{Insn, Reg, Size};
 use iom_core::map::{MapSpec, MapType, MapValue};
 use iom_core::module::Module;
 use iom_core::object::load_object;
+
+use crate::support::{
+    ENVIRONMENT, PLAIN, frame, kernel_is_here, load, module, plain, run, run_module,
+};
 
 const PACKET: [u8; 60] = [0xab; 60];
 
@@ -611,6 +614,69 @@ fn kernel_queues_have_their_cpu_and_their_values() {
         maps[0].entries[0].value,
         MapValue::PerQueue(vec![value(1), value(2)])
     );
+}
+
+#[test]
+fn kernel_queues_run_at_the_same_time() {
+    if !kernel_is_here() {
+        return;
+    }
+    let text = ".license \"GPL\"
+         .map events ringbuf max 65536
+         .map ports devmap key 4 value 4 max 4
+         .entry 00000000 = 02000000
+         .entry 01000000 = 03000000
+         call get_prandom_u32
+         r6 = r0
+         *(u32 *)(r10 - 4) = r0
+         r1 = map[events] ll
+         r2 = r10
+         r2 += -4
+         r3 = 4
+         r4 = 0
+         call ringbuf_output
+         call get_smp_processor_id
+         r2 = r0
+         r1 = map[ports] ll
+         r3 = 0
+         call redirect_map
+         exit";
+    let module = module(text);
+    let instance = match load(&KernelBackend::default(), &module, 2) {
+        Ok(instance) => instance,
+        // A machine with one CPU.
+        Err(BackendError::Missing { reason, .. }) => return eprintln!("skipped: {reason}"),
+        Err(error) => panic!("{error}"),
+    };
+    let run_queue = |queue: u32| {
+        let mut worker = instance.worker(QueueId(queue)).unwrap();
+        for batch in 0..20 {
+            let ids = (0..50).map(|id| 2 * (50 * batch + id) + u64::from(queue));
+            let mut frames: Vec<Frame> = ids.map(|id| frame(id, &PACKET)).collect();
+            frames
+                .iter_mut()
+                .for_each(|frame| frame.receive.queue = queue);
+            let mut outcomes = Vec::new();
+            let mut recorder = Recorder::default();
+            worker
+                .run(&mut frames, &mut outcomes, Some(&mut recorder))
+                .unwrap();
+            assert_eq!(recorder.events.len(), frames.len());
+            let results = frames.iter().zip(&outcomes).zip(&recorder.events);
+            for ((frame, outcome), event) in results {
+                let random = ENVIRONMENT.random(frame.packet_id).next_u32();
+                assert_eq!(event.packet_id, frame.packet_id);
+                assert_eq!(event.bytes, random.to_le_bytes());
+                let redirect = outcome.redirect.expect("a redirect");
+                assert_eq!((redirect.map, redirect.key), (Some(1), Some(queue)));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for queue in 0..2 {
+            scope.spawn(move || run_queue(queue));
+        }
+    });
 }
 
 #[test]
