@@ -3,9 +3,9 @@
 
 use expect_test::expect_file;
 use iom_core::isa::module_text;
-use iom_core::module::Module;
+use iom_core::module::{Module, Program};
 use iom_core::object::btf::{Btf, BtfKind};
-use iom_core::object::load_object;
+use iom_core::object::{load_object, load_raw_object};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::fs;
@@ -79,6 +79,68 @@ fn describe(module: &Module) -> String {
     }
     let all: Vec<_> = (0..module.programs.len()).collect();
     text + &module_text(module, &all)
+}
+
+#[test]
+fn files_that_are_no_bpf_objects() {
+    let object = fs::read(folder().join("sections.o")).expect("an object");
+    let check = |at: usize, bytes: &[u8], expected: &str| {
+        let mut changed = object.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        let message = load_object(&changed, "case").unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    check(0, b"PK", "no ELF file");
+    check(4, &[1], "an ELF file for 32-bit machines");
+    check(5, &[2], "an ELF file for big-endian machines");
+    check(
+        16,
+        &[2, 0],
+        "an ELF file of type 2, not a relocatable object",
+    );
+    check(
+        18,
+        &[62, 0],
+        "an ELF file for machine 62, not for BPF (247)",
+    );
+    let sections = u64::from_le_bytes(object[40..48].try_into().expect("e_shoff")) as usize;
+    // `sh_flags` and `sh_size` of section 2.
+    check(
+        sections + 128 + 8,
+        &[0, 8],
+        "compressed sections are not supported",
+    );
+    check(sections + 128 + 32, &[0xff; 7], "bytes are not in the file");
+    for len in 0..200 {
+        assert!(load_object(&object[..len], "case").is_err());
+    }
+}
+
+#[test]
+fn functions_of_text_run_on_their_own() {
+    let object = fs::read(folder().join("assembled.o")).expect("an object");
+    let module = load_raw_object(&object, "case").expect("a module");
+    let names: Vec<_> = module
+        .programs
+        .iter()
+        .map(|program| program.name.as_str())
+        .collect();
+    assert_eq!(names, ["first", "second"]);
+    let starts = |program: &Program| {
+        program
+            .functions
+            .iter()
+            .map(|f| f.start)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(starts(&module.programs[0]), [0, 2]);
+    assert_eq!(starts(&module.programs[1]), [0, 3, 5]);
+    assert!(
+        load_object(&object, "case")
+            .expect("a module")
+            .programs
+            .is_empty()
+    );
 }
 
 #[test]

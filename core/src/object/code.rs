@@ -95,16 +95,14 @@ impl<'e, 'a> CodeTable<'e, 'a> {
             })
             .collect();
         symbols.sort_by_key(|(section, symbol)| (*section, symbol.value));
-        let mut previous_end = (0, 0);
-        for (index, symbol) in symbols {
-            if previous_end.0 != index {
-                previous_end = (index, 0);
-            }
-            let section = &self.elf.sections[index];
-            let code = read_function(index, section, symbol, previous_end.1)?;
-            previous_end.1 = symbol.value + symbol.size;
+        for (position, (index, symbol)) in symbols.iter().enumerate() {
+            let section = &self.elf.sections[*index];
+            let next = symbols.get(position + 1);
+            let next = next.filter(|(next_index, _)| next_index == index);
+            let limit = next.map_or(section.size, |(_, next)| next.value);
+            let code = read_function(*index, section, symbol, limit)?;
             self.by_place
-                .insert((index, code.start), self.functions.len());
+                .insert((*index, code.start), self.functions.len());
             self.functions.push(code);
         }
         Ok(())
@@ -300,9 +298,15 @@ impl<'e, 'a> CodeTable<'e, 'a> {
                 value: Imm64::Function { .. },
                 ..
             } => {
-                let target = insn.function_target(code.start + slot);
-                let offset = target.unwrap_or(-1).wrapping_mul(SLOT_LEN as i64);
-                self.function(code.section, offset as u64)
+                let target = insn.function_target(code.start + slot).unwrap_or(-1);
+                let found =
+                    self.function(code.section, target.wrapping_mul(SLOT_LEN as i64) as u64);
+                let inside = code.start as i64..(code.start + code.len) as i64;
+                match found {
+                    // Hand-written assembly: a subprogram that is a label inside the function.
+                    Err(_) if inside.contains(&target) => Ok(Linked::Done(insn)),
+                    found => found,
+                }
             }
             Insn::Call {
                 target: CallTarget::Kfunc { .. },
@@ -353,16 +357,20 @@ impl<'e, 'a> CodeTable<'e, 'a> {
     }
 }
 
+/// A function reaches as far as its symbol says, or, in hand-written assembly that does not say,
+/// to the limit: the next function or the end of the section.
 fn read_function<'a>(
     index: usize,
     section: &Section<'a>,
     symbol: &Symbol<'a>,
-    previous_end: u64,
+    limit: u64,
 ) -> Result<Code<'a>, ObjectError> {
-    let bytes = symbol
-        .value
-        .checked_add(symbol.size)
-        .filter(|_| symbol.size > 0 && symbol.value >= previous_end)
+    let end = match symbol.size {
+        0 => Some(limit),
+        size => symbol.value.checked_add(size),
+    };
+    let bytes = end
+        .filter(|end| symbol.value < *end && *end <= limit)
         .filter(|end| (symbol.value | end).is_multiple_of(SLOT_LEN as u64))
         .and_then(|end| {
             section

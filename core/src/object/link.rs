@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::btf::Btf;
 use super::code::{Code, CodeTable, Linked};
 use super::error::{ObjectError, ProgramError};
-use crate::isa::{CallTarget, Imm64, Insn};
+use crate::isa::{CallTarget, Imm64, Insn, function_starts};
 use crate::module::{Function, LineInfo};
 
 /// Most slots that all programs of an object have together: subprograms are copied into every
@@ -30,6 +30,28 @@ pub(super) struct LinkedProgram {
     pub(super) insns: Vec<Insn>,
     pub(super) functions: Vec<Function>,
     pub(super) lines: Vec<LineInfo>,
+}
+
+impl LinkedProgram {
+    /// Adds the functions that are no more than a label inside another.
+    fn add_labelled_functions(&mut self) {
+        for start in function_starts(&self.insns) {
+            let start = start as u32;
+            let place = self.functions.partition_point(|known| known.start < start);
+            if self
+                .functions
+                .get(place)
+                .is_none_or(|known| known.start != start)
+            {
+                let function = Function {
+                    name: String::new(),
+                    start,
+                    btf_id: None,
+                };
+                self.functions.insert(place, function);
+            }
+        }
+    }
 }
 
 impl<'e, 'a> Linker<'e, 'a> {
@@ -87,6 +109,7 @@ impl<'e, 'a> Linker<'e, 'a> {
             }
             *slot += 1;
         }
+        program.add_labelled_functions();
         Ok(Ok(program))
     }
 
