@@ -65,6 +65,15 @@ impl FromStr for Engine {
 }
 
 impl Engine {
+    /// CPUs that the backend brings along, whatever the number of queues: the kernel counts with
+    /// all that the machine may have.
+    pub fn cpus(self) -> u32 {
+        match self {
+            Self::Kernel => KernelBackend::cpus(),
+            Self::SimInterpreter | Self::Nfp => 1,
+        }
+    }
+
     /// The backend itself. `rewrite` prepares programs for deterministic replay on the kernel.
     pub fn backend(self, rewrite: bool) -> Box<dyn Backend> {
         match self {

@@ -20,6 +20,8 @@ pub struct Setup {
     pub ports: u32,
     /// RX queues of each port.
     pub queues: u32,
+    /// CPUs that LRU maps evict as on: as many as queues, or those of the kernel that takes part.
+    pub cpus: u32,
     /// Time and random numbers.
     pub environment: Environment,
 }
@@ -48,7 +50,8 @@ impl Lane {
         setup: &Setup,
         seed: &dyn Fn(&MapSet) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
-        let maps = MapSet::create(&module.maps, setup.queues).context("creating the maps")?;
+        let maps = MapSet::create_for_cpus(&module.maps, setup.queues, setup.cpus)
+            .context("creating the maps")?;
         seed(&maps).context("filling the maps")?;
         let request = LoadRequest {
             module,

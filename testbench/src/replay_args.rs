@@ -137,6 +137,7 @@ impl ReplayArgs {
         Ok(Setup {
             ports,
             queues: self.queues,
+            cpus: self.queues,
             environment,
         })
     }

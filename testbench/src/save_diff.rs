@@ -63,6 +63,7 @@ fn copy_packets(dir: &Path, replay: &ReplayArgs, last: u64) -> anyhow::Result<Ve
     let setup = Setup {
         ports: 1,
         queues: replay.queues,
+        cpus: replay.queues,
         environment: Environment::default(),
     };
     let mut ingress = whole.ingress(&setup, (0, usize::MAX), 0);

@@ -27,6 +27,7 @@ use iom_testbench::program::{LoadedProgram, ProgramArgs};
 const SETUP: Setup = Setup {
     ports: 4,
     queues: 1,
+    cpus: 1,
     environment: Environment {
         seed: 0,
         start_ns: 1_000_000_000_000,

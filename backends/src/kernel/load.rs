@@ -14,7 +14,7 @@ use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 use super::environment_map::EnvironmentMap;
 use super::instance::KernelInstance;
 use super::maps::{self, MapsError};
-use super::namespace::Namespace;
+use super::namespace::{Namespace, Pinned};
 use super::rewrite::{self, Rewritten};
 use super::syscall::{
     FuncInfo, LineRecord, MapFd, ProgLoad, ProgLoadError, SyscallError, btf_load, object_id,
@@ -82,6 +82,8 @@ pub(super) fn load(
     let cpus = maps::possible_cpus();
     let maps = {
         let _inside = namespace.enter().map_err(failed)?;
+        // An LRU map remembers which CPU added an entry; seeds come from the first queue's.
+        let _pinned = Pinned::to(0).map_err(failed)?;
         create_maps(request, btf.as_ref(), cpus)?
     };
     let loader = Loader {

@@ -75,6 +75,15 @@ impl KernelBackend {
             })
         })
     }
+
+    /// CPUs that the kernel counts with, on which per-CPU maps and the eviction of LRU maps
+    /// depend; 1 where there is no Linux.
+    pub fn cpus() -> u32 {
+        #[cfg(target_os = "linux")]
+        return maps::possible_cpus();
+        #[cfg(not(target_os = "linux"))]
+        1
+    }
 }
 
 impl Backend for KernelBackend {

@@ -71,7 +71,9 @@ const EXAMPLES: &str = "Examples:
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let engines = distinct(&args.backends)?;
     let program = args.program.load()?;
-    let setup = args.replay.setup(program.ports)?;
+    let mut setup = args.replay.setup(program.ports)?;
+    let cpus = engines.iter().map(|engine| engine.cpus());
+    setup.cpus = cpus.fold(setup.queues, u32::max);
     let (lanes, engines, skipped) = load_lanes(args, &engines, &program, &setup)?;
     if lanes.len() < 2 {
         let reasons: Vec<String> = skipped
