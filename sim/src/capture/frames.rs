@@ -60,7 +60,7 @@ pub struct FrameReader {
     reader: CaptureReader,
     policy: Policy,
     counts: Counts,
-    frame: Frame,
+    frame: Option<Frame>,
     /// A frame that does not stand in the file as it is.
     made: Vec<u8>,
 }
@@ -68,15 +68,10 @@ pub struct FrameReader {
 /// Where the current frame's bytes are.
 #[derive(Clone, Copy)]
 enum Frame {
-    None,
     /// The first `len` bytes of the record.
-    Captured {
-        len: usize,
-    },
+    Captured { len: usize, original_len: u32 },
     /// In `made`.
-    Made {
-        original_len: u32,
-    },
+    Made { original_len: u32 },
 }
 
 impl FrameReader {
@@ -86,7 +81,7 @@ impl FrameReader {
             reader,
             policy,
             counts: Counts::default(),
-            frame: Frame::None,
+            frame: None,
             made: Vec::new(),
         }
     }
@@ -104,7 +99,7 @@ impl FrameReader {
 
 impl PacketSource for FrameReader {
     fn advance(&mut self) -> Result<bool, CaptureError> {
-        self.frame = Frame::None;
+        self.frame = None;
         while let Some(packet) = self.reader.next_packet()? {
             let (truncated, adapted) = (is_truncated(&packet), !packet.link_type.is_ethernet());
             if adapted && self.policy.other_links == OtherLinks::Refuse {
@@ -116,7 +111,7 @@ impl PacketSource for FrameReader {
             }
             match frame(&packet, self.policy, &mut self.made) {
                 Ok(frame) => {
-                    self.frame = frame;
+                    self.frame = Some(frame);
                     self.counts.frames += 1;
                     self.counts.truncated += u64::from(truncated);
                     self.counts.adapted += u64::from(adapted);
@@ -132,14 +127,8 @@ impl PacketSource for FrameReader {
     /// The frame, its link type always Ethernet without frame check sequence.
     fn packet(&self) -> Option<Packet<'_>> {
         let packet = self.reader.packet()?;
-        let (bytes, original_len) = match self.frame {
-            Frame::None => return None,
-            Frame::Captured { len } => (
-                &packet.bytes[..len],
-                packet
-                    .original_len
-                    .saturating_sub(packet.link_type.fcs_bytes.into()),
-            ),
+        let (bytes, original_len) = match self.frame? {
+            Frame::Captured { len, original_len } => (&packet.bytes[..len], original_len),
             Frame::Made { original_len } => (&self.made[..], original_len),
         };
         Some(Packet {
@@ -167,41 +156,60 @@ fn frame(packet: &Packet<'_>, policy: Policy, made: &mut Vec<u8>) -> Result<Fram
     if truncated && policy.truncated == Truncated::Skip {
         return Err(Skipped::Truncated);
     }
-    // Hardware takes the FCS off before a program sees the frame; a capture that was cut has less of it, or none.
-    let original_len = packet
-        .original_len
-        .saturating_sub(packet.link_type.fcs_bytes.into());
-    let fcs_at = if packet.link_type.fcs_bytes == 0 {
-        usize::MAX
-    } else {
-        original_len as usize
-    };
-    let len = packet.bytes.len().min(fcs_at);
-    let bytes = &packet.bytes[..len];
-    let original_len = if packet.link_type.is_ethernet() {
-        original_len
+    let (len, original_len) = without_fcs(packet);
+    let frame = if packet.link_type.is_ethernet() {
+        Frame::Captured { len, original_len }
     } else if policy.other_links == OtherLinks::Adapt {
-        let replaced = to_ethernet(packet.link_type, bytes, made).ok_or(Skipped::Link)?;
-        original_len
-            .saturating_sub(replaced as u32)
-            .saturating_add(ETHERNET_HEADER as u32)
+        adapted(packet.link_type, &packet.bytes[..len], original_len, made)?
     } else {
         return Err(Skipped::Link);
     };
-    let padded = truncated && policy.truncated == Truncated::Pad && original_len as usize > len;
-    match (padded, packet.link_type.is_ethernet()) {
-        (false, true) => return Ok(Frame::Captured { len }),
-        (true, true) => {
+    if truncated && policy.truncated == Truncated::Pad {
+        padded(frame, packet.bytes, made)
+    } else {
+        Ok(frame)
+    }
+}
+
+/// Captured and original length without the frame check sequence: hardware takes it off before a program sees the
+/// frame. A capture that was cut has less of it, or none.
+fn without_fcs(packet: &Packet<'_>) -> (usize, u32) {
+    let (len, fcs_bytes) = (packet.bytes.len(), packet.link_type.fcs_bytes);
+    if fcs_bytes == 0 {
+        return (len, packet.original_len);
+    }
+    let original_len = packet.original_len.saturating_sub(fcs_bytes.into());
+    (len.min(original_len as usize), original_len)
+}
+
+/// The packet with an Ethernet header for its own.
+fn adapted(
+    link_type: LinkType,
+    bytes: &[u8],
+    original_len: u32,
+    made: &mut Vec<u8>,
+) -> Result<Frame, Skipped> {
+    let replaced = to_ethernet(link_type, bytes, made).ok_or(Skipped::Link)?;
+    let payload_len = original_len.saturating_sub(replaced as u32);
+    Ok(Frame::Made {
+        original_len: payload_len.saturating_add(ETHERNET_HEADER as u32),
+    })
+}
+
+/// The frame with zeros up to its original length.
+fn padded(frame: Frame, captured: &[u8], made: &mut Vec<u8>) -> Result<Frame, Skipped> {
+    let original_len = match frame {
+        Frame::Captured { len, original_len } => {
             made.clear();
-            made.extend_from_slice(bytes);
+            made.extend_from_slice(&captured[..len]);
+            original_len
         }
-        (_, false) => {}
+        Frame::Made { original_len } => original_len,
+    };
+    let len = original_len as usize;
+    if len > MAX_PADDED_BYTES {
+        return Err(Skipped::Truncated);
     }
-    if padded {
-        if original_len as usize > MAX_PADDED_BYTES {
-            return Err(Skipped::Truncated);
-        }
-        made.resize(original_len as usize, 0);
-    }
+    made.resize(len.max(made.len()), 0);
     Ok(Frame::Made { original_len })
 }
