@@ -63,6 +63,12 @@ pub enum DecodeErrorKind {
         /// Its value.
         value: i32,
     },
+    /// An instruction that Linux has beyond RFC 9669 and cpu v4.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// The instruction's name.
+        what: &'static str,
+    },
     /// A wide load without its second slot.
     #[error("a wide load needs a second slot with opcode 0, dst 0, src 0 and off 0")]
     BadWideTail,
@@ -244,6 +250,20 @@ fn decode_store_reg(raw: RawInsn) -> Decoded<Insn> {
 }
 
 fn decode_atomic(raw: RawInsn) -> Decoded<Insn> {
+    // Linux 6.15's BPF_LOAD_ACQ and BPF_STORE_REL, of any size.
+    match raw.imm {
+        0x100 => {
+            return Err(DecodeErrorKind::Unsupported {
+                what: "load-acquire",
+            });
+        }
+        0x110 => {
+            return Err(DecodeErrorKind::Unsupported {
+                what: "store-release",
+            });
+        }
+        _ => {}
+    }
     let size = decode_size(raw.opcode);
     if !matches!(size, Size::W | Size::DW) {
         return Err(unknown_opcode(raw));
@@ -547,8 +567,12 @@ mod tests {
             &expect!["instruction 0: opcode 0x07 uses a reserved field: off must be 0, not 1"],
         );
         check_error(
-            &slot(0xdb, 1, 2, 0, 0x100),
-            &expect!["instruction 0: opcode 0xdb has no form with imm = 0x100"],
+            &slot(0xdb, 1, 2, 0, 0x30),
+            &expect!["instruction 0: opcode 0xdb has no form with imm = 0x30"],
+        );
+        check_error(
+            &slot(0xd3, 1, 2, 0, 0x100),
+            &expect!["instruction 0: load-acquire is not supported"],
         );
         check_error(
             &slot(WIDE, 1, 0, 0, 0),
