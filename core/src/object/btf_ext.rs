@@ -13,7 +13,7 @@ pub(super) struct BtfExt {
     pub(super) sections: BTreeMap<String, SectionInfo>,
 }
 
-/// What it says about one section; each list ascends strictly by slot but the relocations.
+/// What it says about one section; each list ascends by slot, the first two strictly.
 #[derive(Debug, Default)]
 pub(super) struct SectionInfo {
     pub(super) functions: Vec<FunctionRecord>,
@@ -95,6 +95,9 @@ impl BtfExt {
             Some(())
         })?;
         parser.ext.check_order()?;
+        for info in parser.ext.sections.values_mut() {
+            info.relocations.sort_by_key(|record| record.slot);
+        }
         Ok(parser.ext)
     }
 

@@ -155,13 +155,14 @@ impl<'e, 'a> CodeTable<'e, 'a> {
             let kind = ProgramErrorKind::Decode(error.kind);
             Self::error(code, error.insn, kind)
         })?;
-        let relocations = self.section_info(code).map(|info| &info.relocations);
-        let slots = code.start..code.start + code.len;
-        let mut relocations = relocations.into_iter().flatten();
-        match (
-            relocations.find(|record| slots.contains(&record.slot)),
-            self.btf,
-        ) {
+        let relocation = self.section_info(code).and_then(|info| {
+            let first = info
+                .relocations
+                .partition_point(|record| record.slot < code.start);
+            let found = info.relocations.get(first)?;
+            (found.slot < code.start + code.len).then_some(found)
+        });
+        match (relocation, self.btf) {
             (Some(record), Some(btf)) => Err(Self::core_error(code, record, btf)),
             _ => Ok(insns),
         }

@@ -118,8 +118,9 @@ impl<'e, 'a> Linker<'e, 'a> {
         program.insns.extend(self.table.checked(code)?);
         let info = self.table.section_info(code);
         let btf_id = info.and_then(|info| {
-            let mut functions = info.functions.iter();
-            functions.find(|record| record.slot == code.start)
+            let functions = &info.functions;
+            let found = functions.binary_search_by_key(&code.start, |record| record.slot);
+            found.ok().map(|index| functions[index])
         });
         program.functions.push(Function {
             name: code.name.to_owned(),

@@ -1,7 +1,7 @@
 //! Which functions of an object are programs, which of them can be used, and which stand in
 //! program arrays from the start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::btf::Btf;
 use super::code::{Code, CodeTable};
@@ -100,16 +100,14 @@ impl Programs {
         values: &[StaticProgram],
         maps: &mut [MapSpec],
     ) {
-        let resolved: Vec<_> = values
-            .iter()
-            .map(|value| (value, table.function_at(value.place.0, value.place.1)))
-            .collect();
-        while let Some((position, error)) = self.first_broken(&resolved, maps) {
-            let (function, program) = self.usable.remove(position);
-            self.refuse(function, &program.name, &program.section, error);
+        let mut by_program: BTreeMap<Option<usize>, Vec<&StaticProgram>> = BTreeMap::new();
+        for value in values {
+            let function = table.function_at(value.place.0, value.place.1);
+            by_program.entry(function).or_default().push(value);
         }
-        for (value, function) in resolved {
-            if let Some(index) = self.position(function) {
+        self.refuse_users(&by_program, maps);
+        for (index, (function, _)) in self.usable.iter().enumerate() {
+            for value in by_program.get(&Some(*function)).into_iter().flatten() {
                 maps[value.map as usize].initial.push(InitialEntry {
                     key: (value.slot as u32).to_le_bytes().to_vec(),
                     value: InitialValue::Program(index as u32),
@@ -118,47 +116,67 @@ impl Programs {
         }
     }
 
-    fn position(&self, function: Option<usize>) -> Option<usize> {
-        let mut usable = self.usable.iter();
-        usable.position(|(entry, _)| Some(*entry) == function)
+    /// Refuses the programs that use an array with a program that cannot be used.
+    fn refuse_users(
+        &mut self,
+        by_program: &BTreeMap<Option<usize>, Vec<&StaticProgram>>,
+        maps: &[MapSpec],
+    ) {
+        let users = self.users();
+        let mut usable: BTreeSet<usize> = self.usable.iter().map(|(entry, _)| *entry).collect();
+        let mut reasons: BTreeMap<usize, String> = BTreeMap::new();
+        for (function, refused) in &self.refused {
+            reasons.insert(*function, refused.error.to_string());
+        }
+        let mut errors = BTreeMap::new();
+        let unusable = |function: &&Option<usize>| function.is_none_or(|f| !usable.contains(&f));
+        let mut open: Vec<_> = by_program.keys().filter(unusable).copied().collect();
+        while let Some(function) = open.pop() {
+            let reason = function.and_then(|function| reasons.get(&function).cloned());
+            let reason =
+                reason.unwrap_or_else(|| "it is no program of a supported type".to_owned());
+            for value in by_program.get(&function).into_iter().flatten() {
+                for (user, insn) in users.get(&value.map).into_iter().flatten() {
+                    if !usable.remove(user) {
+                        continue;
+                    }
+                    let map = maps[value.map as usize].name.clone();
+                    let program = value.symbol.to_owned();
+                    let kind = ProgramErrorKind::StaticValue {
+                        map,
+                        program,
+                        reason: reason.clone(),
+                    };
+                    errors.insert(*user, (*insn, kind));
+                    reasons.insert(*user, reason.clone());
+                    open.push(Some(*user));
+                }
+            }
+        }
+        for (function, program) in std::mem::take(&mut self.usable) {
+            let Some((insn, kind)) = errors.remove(&function) else {
+                self.usable.push((function, program));
+                continue;
+            };
+            let error = ProgramError {
+                function: program.name.clone(),
+                insn,
+                kind,
+            };
+            self.refuse(function, &program.name, &program.section, error);
+        }
     }
 
-    /// A usable program with an array that holds one which is not.
-    fn first_broken(
-        &self,
-        values: &[(&StaticProgram, Option<usize>)],
-        maps: &[MapSpec],
-    ) -> Option<(usize, ProgramError)> {
-        let (value, function, position, insn) = values.iter().find_map(|(value, function)| {
-            if self.position(*function).is_some() {
-                return None;
+    /// By map: the usable programs that refer to it, each with the first slot that does.
+    fn users(&self) -> BTreeMap<u32, BTreeMap<usize, usize>> {
+        let mut users: BTreeMap<u32, BTreeMap<usize, usize>> = BTreeMap::new();
+        for (function, program) in &self.usable {
+            for (slot, map) in program.map_references() {
+                let users = users.entry(map).or_default();
+                users.entry(*function).or_insert(slot);
             }
-            let mut usable = self.usable.iter().enumerate();
-            usable.find_map(|(position, (_, program))| {
-                let mut references = program.map_references();
-                let (slot, _) = references.find(|(_, map)| *map == value.map)?;
-                Some((value, function, position, slot))
-            })
-        })?;
-        let program = &self.usable[position].1;
-        let refused = self
-            .refused
-            .iter()
-            .find(|(entry, _)| Some(*entry) == *function);
-        let reason = refused.map_or_else(
-            || "it is no program of a supported type".to_owned(),
-            |(_, refused)| refused.error.to_string(),
-        );
-        let error = ProgramError {
-            function: program.name.clone(),
-            insn,
-            kind: ProgramErrorKind::StaticValue {
-                map: maps[value.map as usize].name.clone(),
-                program: value.symbol.to_owned(),
-                reason,
-            },
-        };
-        Some((position, error))
+        }
+        users
     }
 
     /// Leaves out the maps that only programs use which are left out themselves: their types may

@@ -16,6 +16,7 @@ extern int elsewhere(int value);
 extern int perhaps __attribute__((weak));
 
 int reads_field(struct xdp_md *ctx);
+int jumps(struct xdp_md *ctx);
 
 struct {
 	__uint(type, 3);
@@ -25,6 +26,22 @@ struct {
 } stages SEC(".maps") = {
 	.values = { (void *)&reads_field },
 };
+
+struct {
+	__uint(type, 3);
+	__uint(max_entries, 1);
+	__uint(key_size, 4);
+	__array(values, int(void *));
+} earlier SEC(".maps") = {
+	.values = { (void *)&jumps },
+};
+
+SEC("xdp")
+int jumps_twice(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &earlier, 0);
+	return 1;
+}
 
 SEC("xdp")
 int fine(struct xdp_md *ctx)
