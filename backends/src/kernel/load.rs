@@ -151,7 +151,10 @@ fn create_maps(
     let create = |(spec, map): (_, &Arc<iom_core::map::Map>)| {
         let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus).map_err(failed)?;
         if spec.map_type != MapType::ProgArray {
-            maps::import(&fd, spec, &map.contents()).map_err(failed)?;
+            maps::import(&fd, spec, &map.contents()).map_err(|error| match error {
+                MapsError::Program { .. } => refused(request.entry, error.to_string()),
+                error => failed(error),
+            })?;
         }
         Ok(fd)
     };
@@ -224,7 +227,7 @@ impl Loader {
         wanted.insert(self.entry);
         let mut programs = Vec::new();
         for index in wanted {
-            programs.push((index, self.load_program(index, &numbers)?));
+            programs.push((index, self.load_program(index, &numbers, first)?));
         }
         self.fill_prog_arrays(&prog_arrays, &programs)?;
         self.finish_set(environment, prog_arrays, programs)
@@ -306,25 +309,42 @@ impl Loader {
         Ok(())
     }
 
-    /// Loads a program as it is, then rewritten if that makes a difference.
-    fn load_program(&self, index: usize, numbers: &[u32]) -> Result<OwnedFd, BackendError> {
+    /// Loads a program: as it is, for the verdict, if this is the first time, and rewritten if that
+    /// makes a difference. The kernel verifies both at the same time; the plain verdict counts.
+    fn load_program(
+        &self,
+        index: usize,
+        numbers: &[u32],
+        first: bool,
+    ) -> Result<OwnedFd, BackendError> {
         let program = &self.module.programs[index];
         if let Some(message) = unsupported_program(program) {
             return Err(refused(index, message));
         }
         let plain = Rewritten::plain(&program.insns);
-        let fd = self
-            .load_insns(program, &plain, numbers)
-            .map_err(|error| refusal(index, &plain, error))?;
-        if !self.config.rewrite {
-            return Ok(fd);
-        }
+        let load_plain = || {
+            self.load_insns(program, &plain, numbers)
+                .map_err(|error| refusal(index, &plain, error))
+        };
         let rewritten = rewrite::rewrite(&program.insns, self.maps.len() as u32);
-        if !rewritten.changed {
-            return Ok(fd);
+        if !self.config.rewrite || !rewritten.changed {
+            return load_plain();
         }
-        self.load_insns(program, &rewritten, numbers)
-            .map_err(|error| rewrite_failure(program, &rewritten, &error))
+        let load_rewritten = || {
+            self.load_insns(program, &rewritten, numbers)
+                .map_err(|error| rewrite_failure(program, &rewritten, &error))
+        };
+        if !first {
+            return load_rewritten();
+        }
+        std::thread::scope(|scope| {
+            let verdict = scope.spawn(load_plain);
+            let loaded = load_rewritten();
+            verdict
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            loaded
+        })
     }
 
     fn load_insns(

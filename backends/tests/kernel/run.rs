@@ -770,6 +770,12 @@ fn kernel_refuses_what_it_cannot_run() {
         "p is a devmap or cpumap program, which the kernel does not test-run"
     );
     assert_eq!(
+        message(
+            ".map m devmap key 4 value 8 max 1\n.entry 00000000 = 0200000001000000\nr0 = 2\nexit"
+        ),
+        "map m: an entry names a program to run behind it, which test-run does not do"
+    );
+    assert_eq!(
         message("r1 = map[3] ll\nr0 = 2\nexit"),
         "map 3 is not among the module's maps"
     );
