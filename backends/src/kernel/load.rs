@@ -13,6 +13,7 @@ use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 
 use super::environment_map::EnvironmentMap;
 use super::instance::KernelInstance;
+use super::log::read_log;
 use super::maps::{self, MapsError};
 use super::namespace::{Namespace, Pinned};
 use super::rewrite::{self, Rewritten};
@@ -473,70 +474,7 @@ fn rewrite_failure(
     }
 }
 
-/// What a verifier's log says in the end.
-struct Verdict {
-    /// Slot of the instruction that it stopped at.
-    insn: Option<usize>,
-    /// The lines after it.
-    message: Option<String>,
-}
-
-/// Reads the end of a log: the last line `N: (opcode) …` and the lines behind it that explain.
-fn read_log(log: &str) -> Verdict {
-    let mut insn = None;
-    let mut message: Vec<&str> = Vec::new();
-    for line in log.lines() {
-        if let Some(slot) = instruction_line(line) {
-            insn = Some(slot);
-            message.clear();
-        } else if explains(line) {
-            message.push(line.trim());
-        }
-    }
-    Verdict {
-        insn: insn.or_else(|| message.iter().find_map(|line| mentioned_insn(line))),
-        message: (!message.is_empty()).then(|| message.join("; ")),
-    }
-}
-
-/// The slot in `12: (bf) r1 = r2`.
-fn instruction_line(line: &str) -> Option<usize> {
-    let (slot, rest) = line.split_once(": (")?;
-    let opcode = rest.get(..2)?;
-    u8::from_str_radix(opcode, 16).ok()?;
-    slot.parse().ok()
-}
-
-/// The slot in "unreachable insn 3" and "jump out of range from insn 2 to 9".
-fn mentioned_insn(line: &str) -> Option<usize> {
-    let (_, rest) = line.split_once("insn ")?;
-    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
-}
-
-/// Whether a line is an error rather than the verifier's state, a source line or its statistics.
-fn explains(line: &str) -> bool {
-    let is_state = line
-        .split_once(':')
-        .is_some_and(|(slot, _)| slot.parse::<usize>().is_ok());
-    let is_noise = [
-        ";",
-        "from ",
-        "processed ",
-        "mark_precise",
-        "verification time",
-        "stack depth",
-        "func#",
-        "caller:",
-        "callee:",
-        "BPF ",
-        "The sequence of",
-    ]
-    .iter()
-    .any(|start| line.starts_with(start));
-    !line.trim().is_empty() && !is_state && !is_noise
-}
-
+/// A program that cannot run here.
 pub(super) fn refused(program: usize, message: String) -> BackendError {
     BackendError::Refused {
         backend: NAME,
