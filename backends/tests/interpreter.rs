@@ -605,8 +605,9 @@ fn a_trace_shows_what_one_packet_did() {
               6: exit                                     r10=fp0+0
         ; test.bpf:7: exit
             4: exit
+        ; returns 2 (pass)
     "#]]
-    .assert_eq(&trace.text(&module));
+    .assert_eq(&trace.text(&module).expect("the packet ran"));
 }
 
 /// Any instruction but wide loads, with registers and offsets that often meet memory.

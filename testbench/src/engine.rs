@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use iom_backends::interpreter::Interpreter;
+use iom_backends::interpreter::{Interpreter, Trace};
 use iom_backends::kernel::{KernelBackend, KernelConfig};
 use iom_core::abi::Backend;
 use iom_nfp_offload::backend::Nfp;
@@ -85,6 +85,14 @@ impl Engine {
                 profile: FirmwareProfile::full(),
             }),
         }
+    }
+
+    /// The simulator with the interpreter, which traces a packet.
+    pub fn tracing(trace: Trace) -> Box<dyn Backend> {
+        Box::new(Interpreter {
+            trace: Some(trace),
+            ..Interpreter::default()
+        })
     }
 
     /// Length to which frames are padded before they reach the backend, as its MAC does.

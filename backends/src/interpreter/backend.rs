@@ -307,7 +307,7 @@ impl QueueWorker<'_> {
     ) -> Outcome {
         let mut tracer = Tracer::new(&self.loaded.module);
         let outcome = self.run_frame(frame, recorder, &mut tracer);
-        trace.finish(tracer);
+        trace.finish(tracer, outcome.clone());
         outcome
     }
 

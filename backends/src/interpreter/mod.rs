@@ -14,4 +14,4 @@ mod op;
 mod trace;
 
 pub use backend::{DEFAULT_BUDGET, Interpreter, run_raw};
-pub use trace::{Trace, TraceAccess, TraceStep};
+pub use trace::{Trace, TraceAccess, TraceStep, Traced};

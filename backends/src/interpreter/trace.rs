@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iom_core::abi::{Access, Frame, HEADROOM_BYTES};
+use iom_core::abi::{Access, Frame, HEADROOM_BYTES, Outcome};
 use iom_core::isa::{Insn, ListingLine, Operand, Reg, Size, list_program};
 use iom_core::module::Module;
 
@@ -41,11 +41,20 @@ pub struct TraceAccess {
     pub stored: Option<u64>,
 }
 
+/// What a traced packet did, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    /// Instructions in the order they ran.
+    pub steps: Vec<TraceStep>,
+    /// How the program ended.
+    pub outcome: Outcome,
+}
+
 /// A request to trace one packet, and the steps once it ran. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Trace {
     packet_id: u64,
-    steps: Arc<Mutex<Vec<TraceStep>>>,
+    traced: Arc<Mutex<Option<Traced>>>,
 }
 
 impl Trace {
@@ -53,7 +62,7 @@ impl Trace {
     pub fn of_packet(packet_id: u64) -> Self {
         Self {
             packet_id,
-            steps: Arc::default(),
+            traced: Arc::default(),
         }
     }
 
@@ -62,19 +71,34 @@ impl Trace {
         self.packet_id
     }
 
-    /// What it did; empty until it ran.
-    pub fn steps(&self) -> Vec<TraceStep> {
-        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.clone()
+    /// What it did; `None` until it ran.
+    pub fn traced(&self) -> Option<Traced> {
+        let traced = self.traced.lock().unwrap_or_else(PoisonError::into_inner);
+        traced.clone()
     }
 
-    /// The steps as text.
-    pub fn text(&self, module: &Module) -> String {
-        steps_text(module, &self.steps())
+    /// The same as text: source lines as comments, then instructions with what they did.
+    pub fn text(&self, module: &Module) -> Option<String> {
+        let Traced { steps, outcome } = self.traced()?;
+        let mut text = steps_text(module, &steps);
+        let _ = match &outcome.trap {
+            Some(trap) => writeln!(text, "; fault: {trap}"),
+            None => writeln!(
+                text,
+                "; returns {} ({})",
+                outcome.retval,
+                outcome.action().name()
+            ),
+        };
+        Some(text)
     }
 
-    pub(super) fn finish(&self, tracer: Tracer<'_>) {
-        *self.steps.lock().unwrap_or_else(PoisonError::into_inner) = tracer.steps;
+    pub(super) fn finish(&self, tracer: Tracer<'_>, outcome: Outcome) {
+        let mut traced = self.traced.lock().unwrap_or_else(PoisonError::into_inner);
+        *traced = Some(Traced {
+            steps: tracer.steps,
+            outcome,
+        });
     }
 }
 
@@ -211,7 +235,6 @@ fn value_text(value: u64) -> String {
     }
 }
 
-/// Steps as text: source lines as comments, then instructions with what they did.
 fn steps_text(module: &Module, steps: &[TraceStep]) -> String {
     let mut text = String::new();
     let mut listings: BTreeMap<u32, Vec<ListingLine>> = BTreeMap::new();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::ValueEnum;
 use iom_backends::interpreter::{DEFAULT_BUDGET, run_raw};
+use iom_core::hex;
 use iom_core::module::{Module, ProgramType};
 use iom_core::object::load_raw_object;
 use iom_core::object::raw::raw_program;
@@ -51,7 +52,7 @@ pub enum Engine {
 /// The `--json` form, version 1.
 #[derive(serde::Serialize)]
 struct Report {
-    schema: u32,
+    version: u32,
     r0: Option<String>,
     memory: String,
     trap: Option<String>,
@@ -79,9 +80,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     };
     if args.json {
         let report = Report {
-            schema: 1,
+            version: 1,
             r0: result.as_ref().ok().map(|r0| format!("{r0:x}")),
-            memory: to_hex(&memory),
+            memory: hex::encode(&memory),
             trap: result.as_ref().err().map(ToString::to_string),
         };
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
@@ -144,31 +145,15 @@ fn as_raw(mut module: Module) -> Module {
     module
 }
 
-fn memory_of(hex: Option<&str>) -> anyhow::Result<Vec<u8>> {
-    let Some(hex) = hex else {
+fn memory_of(text: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let Some(text) = text else {
         return Ok(Vec::new());
     };
-    from_hex(hex).ok_or_else(|| Failure::usage(format!("memory `{hex}` is not hex bytes")))
+    from_hex(text).ok_or_else(|| Failure::usage(format!("memory `{text}` is not hex bytes")))
 }
 
 /// Pairs of hexadecimal digits, with white space anywhere between them.
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16))
-        .collect::<Option<_>>()?;
-    let (pairs, []) = digits.as_chunks::<2>() else {
-        return None;
-    };
-    Some(
-        pairs
-            .iter()
-            .map(|[high, low]| (high << 4 | low) as u8)
-            .collect(),
-    )
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: String = text.split_whitespace().collect();
+    hex::decode(&digits)
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use iom_backends::interpreter::Trace;
 use iom_core::abi::PortId;
 use iom_core::module::Module;
 use iom_sim::capture::{
@@ -53,6 +54,10 @@ pub struct Args {
     /// Load the program into the kernel as it is: time and random numbers are then its own
     #[arg(long)]
     no_rewrite: bool,
+    /// Print what the program does with the packet of this number: instructions, registers that
+    /// change, memory that is touched, source lines; on the simulator only
+    #[arg(long, value_name = "PACKET", conflicts_with = "json")]
+    trace: Option<u64>,
     /// Machine-readable summary
     #[arg(long)]
     json: bool,
@@ -60,7 +65,8 @@ pub struct Args {
 
 const EXAMPLES: &str = "Examples:
   iom run programs/router/router.o -i 0@pcaps/routed-a.pcap -i 1@pcaps/routed-b.pcapng -w out/
-  iom run programs/classify/classify.o -i pcaps/mix.pcap --dump-maps maps.json";
+  iom run programs/classify/classify.o -i pcaps/mix.pcap --dump-maps maps.json
+  iom run programs/firewall/firewall.o -i pcaps/mix.pcap --trace 3";
 
 /// Packets that go through the backend at a time.
 const BATCH_PACKETS: usize = 512;
@@ -73,7 +79,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let program = args.program.load()?;
     let setup = args.replay.setup(program.ports)?;
     let seeds = map_files::Seeds::read(&program, &args.seed_maps)?;
-    let backend = args.backend.backend(!args.no_rewrite);
+    let trace = args.trace.map(Trace::of_packet);
+    let backend = match (&trace, args.backend) {
+        (None, engine) => engine.backend(!args.no_rewrite),
+        (Some(trace), Engine::SimInterpreter) => Engine::tracing(trace.clone()),
+        (Some(_), engine) => {
+            return Err(Failure::usage(format!("--trace is for sim, not {engine}")));
+        }
+    };
     let seed = |maps: &_| seeds.apply(&program.module, maps);
     let target = (&program.module, program.entry);
     let lane = Lane::load(
@@ -103,6 +116,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         map_files::dump(path, &program.module, &lane.maps()?)?;
     }
     let (counters, set_aside) = outputs.finish()?;
+    if let Some(trace) = trace {
+        let text = trace.text(&program.module).ok_or_else(|| {
+            Failure::usage(format!("packet {} was not replayed", trace.packet_id()))
+        })?;
+        out.write_all(text.as_bytes())?;
+    }
     print(args, out, &counters, set_aside)?;
     if let Some(fault) = fault {
         return Err(Failure::usage(format!(
