@@ -321,6 +321,40 @@ proptest! {
     fn what_is_written_is_read(packets in prop::collection::vec(written(), 0..20)) {
         prop_assert_eq!(read(&write(&packets)), packets);
     }
+
+    #[test]
+    fn every_packet_becomes_a_frame_or_is_counted(
+        link in prop::sample::select(vec![0u32, 1, 12, 101, 108, 113, 127, 276, 0x2400_0001, 0x2400_0071]),
+        records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..60), 0u32..400), 0..8),
+        pad in any::<bool>(),
+    ) {
+        let mut file = Bytes::new(LE).pcap(0xa1b2_c3d4, (2, 4), 65_535, link);
+        for (bytes, original_len) in &records {
+            file = file.record((0, 0), *original_len, bytes);
+        }
+        let policy = Policy {
+            truncated: if pad { Truncated::Pad } else { Truncated::Captured },
+            other_links: OtherLinks::Adapt,
+        };
+        let (frames, counts) = frames(&file.bytes, policy);
+        prop_assert_eq!(frames.len() as u64, counts.frames);
+        prop_assert_eq!(counts.frames + counts.skipped_links + counts.skipped_truncated, records.len() as u64);
+        for (bytes, original_len) in frames {
+            prop_assert!(!pad || bytes.len() >= original_len as usize);
+        }
+    }
+
+    #[test]
+    fn merging_keeps_every_packet_and_the_order_of_each_capture(
+        captures in prop::collection::vec(prop::collection::vec(0u32..20, 0..10), 0..5),
+    ) {
+        let readers = captures.iter().enumerate().map(|(file, times)| (0, timed(file as u8, times)));
+        let merged = merged(readers.collect(), Order::ByTime);
+        for (file, times) in captures.iter().enumerate() {
+            let numbers: Vec<_> = merged.iter().filter(|(_, frame)| frame[0] == file as u8).map(|(_, frame)| frame[1]).collect();
+            prop_assert_eq!(numbers, (0..times.len() as u8).collect::<Vec<_>>());
+        }
+    }
 }
 
 #[test]
