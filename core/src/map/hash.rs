@@ -167,28 +167,22 @@ impl HashMap {
         let element = taken.flatten().ok_or(Errno::ENOMEM)?;
         self.fill_element(element, key, write)?;
         let found = self.find(hash, key);
-        let unused = match (mode.check(found.is_some()), found) {
-            (Err(errno), _) => Err((element, errno)),
-            (Ok(()), Some(old)) => {
+        let result = mode.check(found.is_some()).and_then(|()| {
+            if let Some(old) = found {
                 self.references().set(element);
                 self.table.replace(old, hash, element);
-                Ok(Some(old.element))
+                return Ok(Some(old.element));
             }
-            (Ok(()), None) => {
-                let hash_of = |other| self.hash_of(other);
-                let fill = &mut writer.fill;
-                let inserted = self.table.insert(fill, hash, element, hash_of);
-                inserted.map(|()| None).map_err(|errno| (element, errno))
-            }
-        };
-        let (unused, result) = match unused {
-            Ok(unused) => (unused, Ok(())),
-            Err((element, errno)) => (Some(element), Err(errno)),
-        };
-        if let Some(element) = unused {
-            self.free_element(writer, element);
+            let hash_of = |other| self.hash_of(other);
+            self.table
+                .insert(&mut writer.fill, hash, element, hash_of)?;
+            Ok(None)
+        });
+        // The element that was replaced, or the new one if it came to nothing.
+        if let Some(unused) = result.unwrap_or(Some(element)) {
+            self.free_element(writer, unused);
         }
-        result
+        result.map(|_| ())
     }
 
     fn with_lru<T>(
