@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use iom_core::abi::QueueId;
-use iom_core::map::{ANY, EXIST, Errno, Map, MapSpec, MapType, MapValue, NOEXIST};
+use iom_core::map::{ANY, EXIST, Errno, Map, MapFlags, MapSpec, MapType, MapValue, NOEXIST};
 use proptest::prelude::*;
 
 const QUEUES: u32 = 3;
@@ -223,47 +223,99 @@ fn churn_loses_nothing() {
     assert_eq!(map.contents().entries.len(), 999);
 }
 
-/// Readers always find keys that stay, whole, while writers churn others and the table grows.
-#[test]
-fn readers_and_writers_share_a_map() {
-    let map = Map::create(&MapSpec::new("m", MapType::Hash, 8, 16, 4096), 2).unwrap();
-    let pair = |key: u64| [key.to_le_bytes(), (!key).to_le_bytes()].concat();
-    for key in 0..16_u64 {
-        map.update(QueueId(0), &key.to_le_bytes(), &pair(key), ANY)
+/// Readers always find keys that stay, while writers replace them and churn others, so that
+/// tables grow and elements are used again.
+fn share(spec: &MapSpec, key: impl Fn(u64) -> Vec<u8> + Sync) {
+    let map = Map::create(spec, 2).unwrap();
+    let pair = |number: u64| [number.to_le_bytes(), (!number).to_le_bytes()].concat();
+    for steady in 0..16 {
+        map.update(QueueId(0), &key(steady), &pair(steady), ANY)
             .unwrap();
     }
     std::thread::scope(|scope| {
         for writer in 1..3_u64 {
-            let map = &map;
+            let (map, key) = (&map, &key);
             scope.spawn(move || {
+                let queue = QueueId(writer as u32 - 1);
                 for round in 0..20_000_u64 {
-                    let key = writer << 32 | round % 3000;
-                    let queue = QueueId(writer as u32 - 1);
-                    let _ = map.update(queue, &key.to_le_bytes(), &pair(key), ANY);
-                    let _ = map.delete(&(writer << 32 | (round * 7) % 3000).to_le_bytes());
+                    let number = writer * 10_000 + round % 3000;
+                    let _ = map.update(queue, &key(number), &pair(number), ANY);
+                    let _ = map.delete(&key(writer * 10_000 + (round * 7) % 3000));
                     let steady = round % 16;
-                    map.update(queue, &steady.to_le_bytes(), &pair(steady), EXIST)
+                    map.update(queue, &key(steady), &pair(steady), EXIST)
                         .unwrap();
                 }
             });
         }
-        let map = &map;
+        let (map, key) = (&map, &key);
         scope.spawn(move || {
             for round in 0..100_000_u64 {
-                let key = round % 16;
-                let value = map
-                    .lookup(QueueId(0), &key.to_le_bytes())
-                    .expect("a key that stays");
-                assert_eq!(value.len(), 16);
+                let value = map.lookup(QueueId(0), &key(round % 16));
+                assert_eq!(value.expect("a key that stays").len(), 16);
             }
         });
     });
     let live = map.contents().entries;
     assert!(live.len() >= 16);
     for entry in live {
-        let key = u64::from_le_bytes(entry.key.try_into().unwrap());
-        assert_eq!(entry.value, MapValue::Plain(pair(key)));
+        let MapValue::Plain(value) = entry.value else {
+            unreachable!("maps of these types have plain values");
+        };
+        let number = u64::from_le_bytes(value[..8].try_into().unwrap());
+        assert_eq!((entry.key, value), (key(number), pair(number)));
     }
+}
+
+#[test]
+fn threads_share_a_hash() {
+    let spec = MapSpec::new("m", MapType::Hash, 8, 16, 8192);
+    share(&spec, |number| number.to_le_bytes().to_vec());
+}
+
+#[test]
+fn threads_share_an_lru_hash() {
+    // With room for all, as an entry that is evicted is no error.
+    let spec = MapSpec::new("m", MapType::LruHash, 8, 16, 20_000);
+    share(&spec, |number| number.to_le_bytes().to_vec());
+}
+
+#[test]
+fn threads_share_an_lpm_trie() {
+    let mut spec = MapSpec::new("m", MapType::LpmTrie, 8, 16, 8192);
+    spec.flags = MapFlags(MapFlags::NO_PREALLOC);
+    share(&spec, |number| {
+        let spread = (number as u32).wrapping_mul(0x9e37_79b1);
+        [32_u32.to_le_bytes(), spread.to_be_bytes()].concat()
+    });
+}
+
+/// What a ring's producers put in comes out once and whole, in each producer's order.
+#[test]
+fn threads_share_a_ring_buffer() {
+    const RECORDS: u64 = 20_000;
+    let map = Map::create(&MapSpec::new("m", MapType::Ringbuf, 0, 0, 4096), 2).unwrap();
+    let ring = map.ringbuf().unwrap();
+    let mut next = [0_u64; 2];
+    std::thread::scope(|scope| {
+        for producer in 0..2_u64 {
+            scope.spawn(move || {
+                for number in 0..RECORDS {
+                    let sample = [producer.to_le_bytes(), number.to_le_bytes()].concat();
+                    while ring.output(&sample, 0).is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        while next != [RECORDS; 2] {
+            for sample in ring.drain() {
+                let word = |at: usize| u64::from_le_bytes(sample[at..at + 8].try_into().unwrap());
+                let producer = word(0) as usize;
+                assert_eq!(word(8), next[producer], "producer {producer}");
+                next[producer] += 1;
+            }
+        }
+    });
 }
 
 /// A declaration of 2^31 entries costs only what is used.
