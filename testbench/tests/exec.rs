@@ -102,11 +102,7 @@ fn a_traced_packet() {
         .expect("a run");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout);
-    let trace: String = text
-        .lines()
-        .take(9)
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let trace: String = text.split_inclusive('\n').take(9).collect();
     expect![[r#"
         ; type.bpf:1: r2 = *(u32 *)(r1 + 0)
             0: r2 = *(u32 *)(r1 + 0)                    r2=packet+0, read 4 at context+0
