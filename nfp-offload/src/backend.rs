@@ -1,11 +1,12 @@
 //! The NFP as a backend: analysis, checks, translation and relocation at load, and one modelled
 //! micro-engine context for each RX queue.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use iom_core::abi::{
     Backend, BackendError, Capabilities, Frame, Instance, LoadRequest, Outcome, QueueId, Recorder,
     Refusal, Trap, TrapKind, Worker, XdpAction,
 };
-use iom_core::isa::Size;
 use iom_core::map::{MapContents, MapSet, MapType};
 use iom_core::memory::SharedBytes;
 use iom_core::module::ProgramType;
@@ -310,17 +311,17 @@ impl Memory for Card<'_> {
     }
 
     fn add(&mut self, address: u64, addend: u64, width: CounterWidth) -> Result<(), OutOfBounds> {
-        let size = match width {
-            CounterWidth::Bits32 => Size::W,
-            CounterWidth::Bits64 => Size::DW,
+        // In the host's order and atomic: queues add to the same counters at the same time.
+        let (value, offset) = self.value(address, 4)?;
+        let old = match width {
+            CounterWidth::Bits32 => value
+                .atomic_u32(offset)
+                .map(|counter| u64::from(counter.fetch_add(addend as u32, Relaxed))),
+            CounterWidth::Bits64 => value
+                .atomic_u64(offset)
+                .map(|counter| counter.fetch_add(addend, Relaxed)),
         };
-        let (value, offset) = self.value(address, size.bytes())?;
-        let sum = value.load(offset, size).map(|old| old.wrapping_add(addend));
-        let stored = sum.and_then(|sum| value.store(offset, size, sum));
-        stored.ok_or(OutOfBounds {
-            address,
-            len: size.bytes(),
-        })
+        old.map(|_| ()).ok_or(OutOfBounds { address, len: 4 })
     }
 }
 

@@ -2,7 +2,11 @@
 
 mod recorded;
 
-use iom_core::abi::XdpAction;
+use iom_core::abi::{Frame, QueueId, XdpAction};
+use iom_core::isa::Size;
+use iom_core::map::MapSet;
+use iom_core::object::vector::load_vector;
+use iom_nfp_offload::backend::Nfp;
 use iom_nfp_offload::machine::{
     Config, CounterWidth, Firmware, FirmwareFault, Helper, HelperCall, MachineFault, Memory,
     MicroEngine, OutOfBounds, Outcome, Program, map_pointer,
@@ -164,6 +168,42 @@ fn a_counter_counts() {
     let mut empty = OneValue::default();
     let (outcome, _) = run_named("c_arr_count", &counting_frame(), &mut empty).unwrap();
     assert_eq!(outcome.result.xdp_action(), Some(XdpAction::Pass));
+}
+
+/// Queues that count in one map at the same time lose nothing.
+#[test]
+fn queues_add_to_the_same_counters() {
+    const FRAMES: u64 = 20_000;
+    let programs = accepted("vectors.jsonl");
+    let Some(program) = programs
+        .iter()
+        .find(|program| program["name"] == "c_arr_count")
+    else {
+        return;
+    };
+    let vector = load_vector(program.to_string().as_bytes(), "vector").unwrap();
+    let maps = MapSet::create(&vector.module.maps, 2).unwrap();
+    let card = Nfp {
+        profile: FirmwareProfile::full(),
+    };
+    let words = recorded::words(program, "words");
+    let instance = card.load_words(&words, &[], &maps).unwrap();
+    std::thread::scope(|scope| {
+        for queue in 0..2 {
+            let mut worker = instance.worker(QueueId(queue)).unwrap();
+            scope.spawn(move || {
+                let mut frame = Frame::new();
+                frame.set_packet(&counting_frame()).unwrap();
+                for _ in 0..FRAMES {
+                    worker
+                        .run(std::slice::from_mut(&mut frame), &mut Vec::new(), None)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let counter = maps.get(0).unwrap().lookup(QueueId(0), &[3, 0, 0, 0]);
+    assert_eq!(counter.unwrap().load(0, Size::DW), Some(2 * FRAMES));
 }
 
 #[test]
