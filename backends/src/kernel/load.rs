@@ -6,16 +6,17 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use iom_core::abi::{BackendError, LoadRequest, Refusal};
+use iom_core::abi::{BackendError, LoadRequest, RedirectKind, Refusal};
+use iom_core::helper::redirect_kind;
 use iom_core::isa::{Imm64, Insn, encode};
-use iom_core::map::{MapContents, MapEntry, MapType, MapValue};
+use iom_core::map::{Map, MapContents, MapEntry, MapType, MapValue};
 use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 
 use super::environment_map::EnvironmentMap;
 use super::instance::KernelInstance;
 use super::log::read_log;
 use super::maps::{self, MapsError};
-use super::namespace::{Namespace, Pinned};
+use super::namespace::{Layout, Namespace, Pinned};
 use super::rewrite::{self, Rewritten};
 use super::syscall::{
     FuncInfo, LineRecord, MapFd, ProgLoad, ProgLoadError, SyscallError, btf_load, object_id,
@@ -74,7 +75,12 @@ pub(super) fn load(
     request: &LoadRequest<'_>,
 ) -> Result<KernelInstance, BackendError> {
     check_request(request)?;
-    let namespace = Namespace::with(request.ports, request.queues).map_err(failed)?;
+    let namespace = Namespace::with(Layout {
+        ports: request.ports,
+        queues: request.queues,
+        others: devmap_interfaces(request),
+    })
+    .map_err(failed)?;
     let btf = request
         .module
         .btf
@@ -144,12 +150,26 @@ fn unsupported_map(module: &Module) -> Option<String> {
     ))
 }
 
+/// Indexes of the interfaces that devmaps name: they must exist to be redirected to.
+fn devmap_interfaces(request: &LoadRequest<'_>) -> BTreeSet<u32> {
+    let is_devmap =
+        |map: &&Arc<Map>| redirect_kind(map.spec().map_type) == Some(RedirectKind::Devmap);
+    let interface = |entry: MapEntry| match entry.value {
+        MapValue::Plain(value) => value.first_chunk().map(|word| u32::from_le_bytes(*word)),
+        MapValue::PerQueue(_) => None,
+    };
+    let maps = request.maps.iter().filter(is_devmap);
+    maps.flat_map(|map| map.contents().entries)
+        .filter_map(interface)
+        .collect()
+}
+
 fn create_maps(
     request: &LoadRequest<'_>,
     btf: Option<&OwnedFd>,
     cpus: u32,
 ) -> Result<Vec<MapFd>, BackendError> {
-    let create = |(spec, map): (_, &Arc<iom_core::map::Map>)| {
+    let create = |(spec, map): (_, &Arc<Map>)| {
         let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus).map_err(failed)?;
         if spec.map_type != MapType::ProgArray {
             maps::import(&fd, spec, &map.contents()).map_err(|error| match error {

@@ -141,7 +141,7 @@ const NOTES: [&str; 6] = [
     "frames under 14 and above 73,152 bytes are refused by the kernel's test-run",
     "a queue runs on the CPU with its number, so there are at most as many queues as CPUs",
     "time stands still within a packet",
-    "devmap and cpumap keep only entries whose port or CPU exists",
+    "cpumaps keep only entries whose CPU exists, devmaps those with an interface index below 2^20",
     "devmap and cpumap programs do not run",
     "lines of trace_printk go to the kernel's trace buffer and are not captured",
 ];

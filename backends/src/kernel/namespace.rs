@@ -2,7 +2,7 @@
 //! test-run takes only interfaces and queues that exist; and entering it with a pinned thread.
 #![expect(unsafe_code, reason = "system calls")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,31 @@ use iom_core::abi::PortId;
 use super::netlink::{Netlink, VethEnd};
 use super::syscall::SyscallError;
 
-/// Index of the other end of port 0's veth: out of the way of the ports.
+/// Index of the other end of the first veth: out of the way of the ports.
 const PEER_IFINDEX: u32 = 1 << 20;
+/// Interfaces beside the ports at most: making one costs about a millisecond.
+const OTHERS_MAX: usize = 64;
+
+/// What is in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Layout {
+    /// Ports.
+    pub(super) ports: u32,
+    /// Queues of each port.
+    pub(super) queues: u32,
+    /// Indexes of interfaces that devmaps name beside the ports.
+    pub(super) others: BTreeSet<u32>,
+}
+
+impl Layout {
+    /// Indexes of all interfaces, and their queues.
+    fn interfaces(&self) -> impl Iterator<Item = (u32, u32)> {
+        let ports = (0..self.ports).map(|port| (PortId(port).ifindex(), self.queues));
+        let free = PortId(self.ports).ifindex()..PEER_IFINDEX;
+        let others = self.others.iter().filter(move |index| free.contains(index));
+        ports.chain(others.take(OTHERS_MAX).map(|index| (*index, 1)))
+    }
+}
 
 /// A namespace; it goes away with the last descriptor and the last thread in it.
 #[derive(Debug)]
@@ -21,41 +44,42 @@ pub(super) struct Namespace {
     handle: File,
 }
 
-/// Namespaces of this process by (ports, queues): making one costs milliseconds.
-static NAMESPACES: Mutex<BTreeMap<(u32, u32), Arc<Namespace>>> = Mutex::new(BTreeMap::new());
+/// Namespaces of this process: making one costs milliseconds.
+static NAMESPACES: Mutex<BTreeMap<Layout, Arc<Namespace>>> = Mutex::new(BTreeMap::new());
 
 impl Namespace {
-    /// The namespace with this many ports, of this many queues each.
-    pub(super) fn with(ports: u32, queues: u32) -> Result<Arc<Self>, SyscallError> {
+    /// The namespace with this layout.
+    pub(super) fn with(layout: Layout) -> Result<Arc<Self>, SyscallError> {
         let mut cache = NAMESPACES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(namespace) = cache.get(&(ports, queues)) {
+        if let Some(namespace) = cache.get(&layout) {
             return Ok(Arc::clone(namespace));
         }
-        let namespace = Arc::new(Self::create(ports, queues)?);
-        cache.insert((ports, queues), Arc::clone(&namespace));
+        let namespace = Arc::new(Self::create(&layout)?);
+        cache.insert(layout, Arc::clone(&namespace));
         Ok(namespace)
     }
 
     /// Makes a namespace on a thread that ends with it, so that no other thread ever leaves its
     /// own.
-    fn create(ports: u32, queues: u32) -> Result<Self, SyscallError> {
-        let build = move || {
+    fn create(layout: &Layout) -> Result<Self, SyscallError> {
+        let build = || {
             // SAFETY: no pointers are involved; only this thread changes its namespace.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
                 return Err(SyscallError::last("make a network namespace"));
             }
             let netlink = Netlink::open()?;
             netlink.set_up(1)?;
-            for port in 0..ports {
-                add_port(&netlink, port, queues)?;
+            for (number, (ifindex, queues)) in (0..).zip(layout.interfaces()) {
+                add_interface(&netlink, number, ifindex, queues)?;
             }
             Ok(Self {
                 handle: current_namespace()?,
             })
         };
-        std::thread::spawn(build)
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        std::thread::scope(|scope| {
+            let built = scope.spawn(build).join();
+            built.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Moves the calling thread into the namespace until the guard is dropped.
@@ -66,17 +90,22 @@ impl Namespace {
     }
 }
 
-fn add_port(netlink: &Netlink, port: u32, queues: u32) -> Result<(), SyscallError> {
+fn add_interface(
+    netlink: &Netlink,
+    number: u32,
+    ifindex: u32,
+    queues: u32,
+) -> Result<(), SyscallError> {
     let end = |ifindex, side: &str, last| VethEnd {
         ifindex,
-        name: format!("{side}{port}"),
-        // Locally administered: 02:00:00:<side>:<port>.
-        mac: [2, 0, 0, last, (port >> 8) as u8, port as u8],
+        name: format!("{side}{number}"),
+        // Locally administered: 02:00:00:<side>:<number>.
+        mac: [2, 0, 0, last, (number >> 8) as u8, number as u8],
         queues,
     };
     netlink.add_veth(
-        &end(PortId(port).ifindex(), "port", 0),
-        &end(PEER_IFINDEX + port, "peer", 1),
+        &end(ifindex, "port", 0),
+        &end(PEER_IFINDEX + number, "peer", 1),
     )
 }
 

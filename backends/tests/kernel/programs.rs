@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use crate::support::{ENVIRONMENT, Run, assert_same, bytes, frame, kernel_is_here};
 
+/// Time in ns and bytes.
+type Packet = (u64, Vec<u8>);
+
 /// A module, its entry program and the entries that its maps begin with.
 struct Loaded {
     name: String,
@@ -82,7 +85,7 @@ impl Loaded {
         maps
     }
 
-    fn run(&self, backend: &dyn Backend, packets: &[(u64, Vec<u8>)]) -> Run {
+    fn run(&self, backend: &dyn Backend, packets: &[Packet]) -> Run {
         let maps = self.maps();
         let instance = backend
             .load(&LoadRequest {
@@ -111,7 +114,7 @@ impl Loaded {
     }
 }
 
-fn new_frame((packet_id, (time_ns, packet)): (u64, &(u64, Vec<u8>))) -> Frame {
+fn new_frame((packet_id, (time_ns, packet)): (u64, &Packet)) -> Frame {
     let mut frame = frame(packet_id, packet);
     frame.ktime_ns = ENVIRONMENT.start_ns + time_ns;
     frame.receive.ingress_ifindex = 2 + (packet_id % 4) as u32;
@@ -120,7 +123,7 @@ fn new_frame((packet_id, (time_ns, packet)): (u64, &(u64, Vec<u8>))) -> Frame {
 
 /// The packets of the captures that the kernel takes, each with its distance in time from the
 /// first.
-fn captures() -> Vec<(String, Vec<(u64, Vec<u8>)>)> {
+fn captures() -> Vec<(String, Vec<Packet>)> {
     ["mix", "attack", "malformed", "ipv6", "routed-a"]
         .map(|name| {
             let file = File::open(root().join(format!("pcaps/{name}.pcap"))).expect("a capture");

@@ -201,17 +201,43 @@ fn kernel_redirects_through_maps() {
 }
 
 #[test]
+fn kernel_devmaps_may_name_interfaces_beside_the_ports() {
+    if !kernel_is_here() {
+        return;
+    }
+    let map = ".map ports devmap key 4 value 4 max 4
+         .entry 01000000 = 03000000
+         .entry 02000000 = 63000000";
+    let run = run(&redirect_map(map, 1), frames_with(&[1, 2, 3]));
+    let target = |packet: usize| run.outcomes[packet].redirect.and_then(|to| to.target);
+    assert_eq!((target(0), target(1)), (Some(3), Some(0x63)));
+    assert_eq!(run.outcomes[2].retval, 1);
+    assert_eq!(run.maps[0].entries.len(), 2);
+}
+
+#[test]
 fn kernel_keeps_only_entries_that_exist() {
     if !kernel_is_here() {
         return;
     }
-    let map = ".map ports devmap key 4 value 4 max 4\n.entry 01000000 = 03000000\n.entry 02000000 = 63000000";
-    let module = module(&redirect_map(map, 1));
-    let run = run_module(&KernelBackend::default(), &module, frames_with(&[1, 2]));
-    assert_eq!(run.outcomes[0].retval, 4);
-    assert_eq!(run.outcomes[1].retval, 1);
-    assert_eq!(plain(&run.maps[0], &[1, 0, 0, 0]), Some(vec![3, 0, 0, 0]));
-    assert_eq!(run.maps[0].entries.len(), 1);
+    // A CPU behind the last, and an interface index above those that are made.
+    let cpu = KernelBackend::cpus();
+    let maps = [
+        format!(
+            ".map ports cpumap key 4 value 4 max {}\n.entry {:08x} = 40000000",
+            cpu + 1,
+            cpu.swap_bytes()
+        ),
+        ".map ports devmap key 4 value 4 max 4\n.entry 01000000 = 0000f000".to_owned(),
+    ];
+    for map in maps {
+        let module = module(&redirect_map(&map, 1));
+        let frames = frames_with(&[1, cpu as u8]);
+        let run = run_module(&KernelBackend::default(), &module, frames);
+        let retvals: Vec<u32> = run.outcomes.iter().map(|outcome| outcome.retval).collect();
+        assert_eq!(retvals, [1, 1], "{map}");
+        assert_eq!(run.maps[0].entries.len(), 0, "{map}");
+    }
 }
 
 #[test]
@@ -653,9 +679,9 @@ fn kernel_queues_run_at_the_same_time() {
         for batch in 0..20 {
             let ids = (0..50).map(|id| 2 * (50 * batch + id) + u64::from(queue));
             let mut frames: Vec<Frame> = ids.map(|id| frame(id, &PACKET)).collect();
-            frames
-                .iter_mut()
-                .for_each(|frame| frame.receive.queue = queue);
+            for frame in &mut frames {
+                frame.receive.queue = queue;
+            }
             let mut outcomes = Vec::new();
             let mut recorder = Recorder::default();
             worker

@@ -112,9 +112,11 @@ fn kernel_and_interpreter_copy_bytes_alike() {
     let mut numbers = Numbers(2);
     for helper in ["xdp_load_bytes", "xdp_store_bytes"] {
         for len in [1, 64, 200] {
-            let clear: String = (1..=25)
+            // The whole buffer is written, so that what a failing call leaves is known.
+            let clear: Vec<String> = (1..=25)
                 .map(|word| format!("*(u64 *)(r10 - {}) = 5\n", 8 * word))
                 .collect();
+            let clear = clear.concat();
             let text = format!(
                 ".program sweep xdp.frags
                  {ARGUMENTS}{clear}
