@@ -249,9 +249,9 @@ fn steps_text(module: &Module, steps: &[TraceStep]) -> String {
         let indent = "  ".repeat(step.depth as usize);
         let line = program.line_of(step.slot as usize);
         if let Some(line) = line
-            && last_line != Some((step.program, line.insn))
+            && last_line != Some((step.depth, &line.file, line.line))
         {
-            last_line = Some((step.program, line.insn));
+            last_line = Some((step.depth, &line.file, line.line));
             let source = line.text.trim();
             let _ = writeln!(text, "{indent}; {}:{}: {source}", line.file, line.line);
         }
