@@ -10,7 +10,7 @@ use iom_core::isa::{
 };
 use iom_core::map::{MapSpec, MapType};
 use iom_core::module::{Module, Program, ProgramType};
-use iom_core::verifier::{Facts, InsnFacts, Pointer, PointerFacts};
+use iom_core::verifier::{Facts, InsnFacts, Pointer, PointerFacts, Range};
 
 use crate::profile::FirmwareProfile;
 
@@ -208,14 +208,6 @@ impl Check<'_> {
                 );
             }
             Insn::LoadImm64 {
-                value: Imm64::MapValue { .. },
-                ..
-            }
-            | Insn::LoadImm64 {
-                value: Imm64::Map(_) | Imm64::Number(_),
-                ..
-            } => {}
-            Insn::LoadImm64 {
                 value: Imm64::Variable { .. } | Imm64::Function { .. },
                 ..
             } => {
@@ -248,6 +240,10 @@ impl Check<'_> {
                 order: ByteOrder::Big,
                 ..
             }
+            | Insn::LoadImm64 {
+                value: Imm64::MapValue { .. } | Imm64::Map(_) | Imm64::Number(_),
+                ..
+            }
             | Insn::WideTail
             | Insn::Jump { .. }
             | Insn::JumpIf { .. }
@@ -266,73 +262,76 @@ impl Check<'_> {
         let Some((left, right)) = facts.ranges else {
             return;
         };
-        let bits = if width == Width::W64 { 64 } else { 32 };
+        let slot = Some(slot);
         match op {
-            AluOp::Mul => {
-                let negative = matches!(src, Operand::Imm(imm) if imm < 0) && width == Width::W64;
-                if negative
-                    || left.max > U32_MAX
-                    || matches!(src, Operand::Reg(_)) && right.max > U32_MAX
-                {
-                    let message = "multiplication of numbers that may need more than 32 bits";
-                    self.refuse(
-                        Some(slot),
-                        message,
-                        Some("multiply 32-bit numbers, or mask the operands"),
-                    );
-                }
-            }
-            AluOp::Div => {
-                if left.max > U32_MAX {
-                    let message = "division of a number that may need more than 32 bits";
-                    self.refuse(Some(slot), message, Some("divide a 32-bit number"));
-                }
-                match right.as_constant() {
-                    None => self.refuse(
-                        Some(slot),
-                        "the divisor is not a known constant",
-                        Some("divide by constants only"),
-                    ),
-                    Some(0 | 1) => self.refuse(
-                        Some(slot),
-                        "division by 0 or 1 is translated wrongly by the driver",
-                        None,
-                    ),
-                    Some(_) if matches!(src, Operand::Imm(imm) if imm < 0) => {
-                        self.refuse(
-                            Some(slot),
-                            "division by a negative constant cannot be offloaded",
-                            None,
-                        );
-                    }
-                    Some(_) => {}
-                }
-            }
+            AluOp::Mul => self.multiplication(slot, width, src, (left, right)),
+            AluOp::Div => self.division(slot, src, (left, right)),
             AluOp::Mod | AluOp::SignedMod | AluOp::SignedDiv => {
                 let fix = "for a power of two use `&`; else multiply back and subtract";
                 self.refuse(
-                    Some(slot),
+                    slot,
                     "the card has no modulo and no signed division",
                     Some(fix),
                 );
             }
             AluOp::Lsh | AluOp::Rsh | AluOp::Arsh => {
-                if right.as_constant().is_some_and(|amount| amount >= bits) {
+                let bits = if width == Width::W64 { 64 } else { 32 };
+                let amount = right.as_constant();
+                if let Some(amount) = amount.filter(|amount| *amount >= bits) {
                     self.refuse(
-                        Some(slot),
-                        format!("shift of a {bits}-bit number by {} bits", right.min),
+                        slot,
+                        format!("shift of a {bits}-bit number by {amount} bits"),
                         None,
                     );
                 }
-                if src == Operand::Reg(dst) && right.as_constant().is_none() {
-                    self.refuse(
-                        Some(slot),
-                        "shift of a register by itself is translated wrongly by the driver",
-                        None,
-                    );
+                if src == Operand::Reg(dst) && amount.is_none() {
+                    let message =
+                        "shift of a register by itself is translated wrongly by the driver";
+                    self.refuse(slot, message, None);
                 }
             }
             AluOp::Add | AluOp::Sub | AluOp::Or | AluOp::And | AluOp::Xor => {}
+        }
+    }
+
+    fn multiplication(
+        &mut self,
+        slot: Option<usize>,
+        width: Width,
+        src: Operand,
+        (left, right): (Range, Range),
+    ) {
+        let too_wide = match src {
+            Operand::Imm(imm) => imm < 0 && width == Width::W64,
+            Operand::Reg(_) => right.max > U32_MAX,
+        };
+        if too_wide || left.max > U32_MAX {
+            let message = "multiplication of numbers that may need more than 32 bits";
+            let fix = "multiply 32-bit numbers, or mask the operands";
+            self.refuse(slot, message, Some(fix));
+        }
+    }
+
+    fn division(&mut self, slot: Option<usize>, src: Operand, (left, right): (Range, Range)) {
+        if left.max > U32_MAX {
+            let message = "division of a number that may need more than 32 bits";
+            self.refuse(slot, message, Some("divide a 32-bit number"));
+        }
+        let negative = matches!(src, Operand::Imm(imm) if imm < 0);
+        match right.as_constant() {
+            None => {
+                let message = "the divisor is not a known constant";
+                self.refuse(slot, message, Some("divide by constants only"));
+            }
+            Some(0 | 1) => {
+                let message = "division by 0 or 1 is translated wrongly by the driver";
+                self.refuse(slot, message, None);
+            }
+            Some(_) if negative => {
+                let message = "division by a negative constant cannot be offloaded";
+                self.refuse(slot, message, None);
+            }
+            Some(_) => {}
         }
     }
 
@@ -359,7 +358,7 @@ impl Check<'_> {
             }
             Pointer::Packet => {}
             Pointer::MapValue { map } => {
-                self.map_value(slot, map, size, offset, pointer, WordUse::Read)
+                self.map_value(slot, map, size, offset, pointer, WordUse::Read);
             }
             Pointer::Stack { .. } => self.stack_access(slot, size, offset, pointer),
             other => self.wrong_kind(slot, other),
@@ -381,7 +380,7 @@ impl Check<'_> {
         match pointer.to {
             Pointer::Packet => {}
             Pointer::Stack { .. } => {
-                self.stack_access(slot, size, pointer.offset + i64::from(off), pointer)
+                self.stack_access(slot, size, pointer.offset + i64::from(off), pointer);
             }
             Pointer::MapValue { .. } => {
                 let fix = "count with __sync_fetch_and_add, or write from user space";
@@ -452,7 +451,7 @@ impl Check<'_> {
                 None,
             );
         }
-        for word in offset / 4..(offset + bytes - 1) / 4 + 1 {
+        for word in (offset / 4)..=((offset + bytes - 1) / 4) {
             let first = *self.map_words.entry((map, word)).or_insert(new);
             if first != new {
                 let message = format!(

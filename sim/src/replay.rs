@@ -196,6 +196,9 @@ impl<'a> Replay<'a> {
 
     /// Runs a batch in its order: neighbours of the same queue together, so that queues that share
     /// a map see each other's changes in the order of the packets.
+    ///
+    /// # Panics
+    /// If a packet is longer than a frame holds, or a worker gives no outcome for some frame.
     pub fn run(
         &mut self,
         batch: &PacketBatch,

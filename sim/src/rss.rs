@@ -27,13 +27,13 @@ const TABLE_ENTRIES: u32 = 128;
 /// The Toeplitz hash with one key, tabulated by byte and position.
 #[derive(Clone, Debug)]
 pub struct Toeplitz {
-    table: Box<[[u32; 256]; FlowKey::BYTES_MAX]>,
+    table: Box<[[u32; 256]]>,
 }
 
 impl Toeplitz {
     /// Prepares the hash with this key.
     pub fn new(key: &[u8; 40]) -> Self {
-        let mut table = Box::new([[0; 256]; FlowKey::BYTES_MAX]);
+        let mut table = vec![[0; 256]; FlowKey::BYTES_MAX];
         for (position, row) in table.iter_mut().enumerate() {
             for (byte, sum) in row.iter_mut().enumerate() {
                 for bit in (0..8).filter(|bit| byte & (0x80 >> bit) != 0) {
@@ -41,7 +41,9 @@ impl Toeplitz {
                 }
             }
         }
-        Self { table }
+        Self {
+            table: table.into_boxed_slice(),
+        }
     }
 
     /// Hash of a flow; 0 for bytes that make no flow, as NICs report it.
@@ -107,9 +109,9 @@ mod tests {
         packet.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, protocol, 0, 0]);
         packet.extend(source);
         packet.extend(target);
-        ports
-            .iter()
-            .for_each(|port| packet.extend(port.to_be_bytes()));
+        for port in ports {
+            packet.extend(port.to_be_bytes());
+        }
         packet.extend([0; 16]);
         packet
     }

@@ -1,20 +1,23 @@
 //! Names the protocol field at an offset of a packet, for difference reports.
 
+/// Offset, length and name of each field.
+type Fields = &'static [(usize, usize, &'static str)];
+
 /// A header that was recognised: where it starts, its name and its fields by offset and length.
 struct Header {
     start: usize,
     name: &'static str,
-    fields: &'static [(usize, usize, &'static str)],
+    fields: Fields,
     len: usize,
 }
 
-const ETHERNET: &[(usize, usize, &str)] = &[
+const ETHERNET: Fields = &[
     (0, 6, "destination address"),
     (6, 6, "source address"),
     (12, 2, "EtherType"),
 ];
-const VLAN: &[(usize, usize, &str)] = &[(0, 2, "tag control information"), (2, 2, "EtherType")];
-const IPV4: &[(usize, usize, &str)] = &[
+const VLAN: Fields = &[(0, 2, "tag control information"), (2, 2, "EtherType")];
+const IPV4: Fields = &[
     (0, 1, "version and header length"),
     (1, 1, "type of service"),
     (2, 2, "total length"),
@@ -27,7 +30,7 @@ const IPV4: &[(usize, usize, &str)] = &[
     (16, 4, "destination address"),
     (20, 40, "options"),
 ];
-const IPV6: &[(usize, usize, &str)] = &[
+const IPV6: Fields = &[
     (0, 4, "version, traffic class and flow label"),
     (4, 2, "payload length"),
     (6, 1, "next header"),
@@ -35,7 +38,7 @@ const IPV6: &[(usize, usize, &str)] = &[
     (8, 16, "source address"),
     (24, 16, "destination address"),
 ];
-const TCP: &[(usize, usize, &str)] = &[
+const TCP: Fields = &[
     (0, 2, "source port"),
     (2, 2, "destination port"),
     (4, 4, "sequence number"),
@@ -47,19 +50,19 @@ const TCP: &[(usize, usize, &str)] = &[
     (18, 2, "urgent pointer"),
     (20, 40, "options"),
 ];
-const UDP: &[(usize, usize, &str)] = &[
+const UDP: Fields = &[
     (0, 2, "source port"),
     (2, 2, "destination port"),
     (4, 2, "length"),
     (6, 2, "checksum"),
 ];
-const ICMP: &[(usize, usize, &str)] = &[
+const ICMP: Fields = &[
     (0, 1, "type"),
     (1, 1, "code"),
     (2, 2, "checksum"),
     (4, 4, "rest of header"),
 ];
-const ARP: &[(usize, usize, &str)] = &[
+const ARP: Fields = &[
     (0, 8, "hardware and protocol types, operation"),
     (8, 6, "sender hardware address"),
     (14, 4, "sender protocol address"),
@@ -101,107 +104,49 @@ enum Next {
 
 type Parsed = Option<(Header, Option<Next>)>;
 
+fn header(start: usize, name: &'static str, fields: Fields, len: usize) -> Header {
+    Header {
+        start,
+        name,
+        fields,
+        len,
+    }
+}
+
 fn ethernet(packet: &[u8]) -> Parsed {
-    let ethertype = be16(packet, 12)?;
-    Some((
-        Header {
-            start: 0,
-            name: "Ethernet",
-            fields: ETHERNET,
-            len: 14,
-        },
-        Some(Next::EtherType(ethertype)),
-    ))
+    let ethertype = Next::EtherType(be16(packet, 12)?);
+    Some((header(0, "Ethernet", ETHERNET, 14), Some(ethertype)))
 }
 
 fn parse(packet: &[u8], start: usize, next: Next) -> Parsed {
     match next {
         Next::EtherType(0x8100 | 0x88a8) => {
-            let ethertype = be16(packet, start + 2)?;
-            Some((
-                Header {
-                    start,
-                    name: "VLAN",
-                    fields: VLAN,
-                    len: 4,
-                },
-                Some(Next::EtherType(ethertype)),
-            ))
+            let ethertype = Next::EtherType(be16(packet, start + 2)?);
+            Some((header(start, "VLAN", VLAN, 4), Some(ethertype)))
         }
         Next::EtherType(0x0800) | Next::IpProtocol(4) => {
             let len = usize::from(packet.get(start)? & 0x0f) * 4;
-            let protocol = *packet.get(start + 9)?;
-            let first = be16(packet, start + 6)? & 0x1fff == 0;
-            let header = Header {
-                start,
-                name: "IPv4",
-                fields: IPV4,
-                len: len.max(20),
-            };
-            Some((header, first.then_some(Next::IpProtocol(protocol))))
-        }
-        Next::EtherType(0x86dd) | Next::IpProtocol(41) => {
-            let protocol = *packet.get(start + 6)?;
+            let protocol = Next::IpProtocol(*packet.get(start + 9)?);
+            let is_first_fragment = be16(packet, start + 6)?.trailing_zeros() >= 13;
             Some((
-                Header {
-                    start,
-                    name: "IPv6",
-                    fields: IPV6,
-                    len: 40,
-                },
-                Some(Next::IpProtocol(protocol)),
+                header(start, "IPv4", IPV4, len.max(20)),
+                is_first_fragment.then_some(protocol),
             ))
         }
-        Next::EtherType(0x0806) => Some((
-            Header {
-                start,
-                name: "ARP",
-                fields: ARP,
-                len: 28,
-            },
-            None,
-        )),
+        Next::EtherType(0x86dd) | Next::IpProtocol(41) => {
+            let protocol = Next::IpProtocol(*packet.get(start + 6)?);
+            Some((header(start, "IPv6", IPV6, 40), Some(protocol)))
+        }
+        Next::EtherType(0x0806) => Some((header(start, "ARP", ARP, 28), None)),
         Next::IpProtocol(6) => {
             let len = packet
                 .get(start + 12)
                 .map_or(20, |byte| usize::from(byte >> 4) * 4);
-            Some((
-                Header {
-                    start,
-                    name: "TCP",
-                    fields: TCP,
-                    len: len.max(20),
-                },
-                None,
-            ))
+            Some((header(start, "TCP", TCP, len.max(20)), None))
         }
-        Next::IpProtocol(17) => Some((
-            Header {
-                start,
-                name: "UDP",
-                fields: UDP,
-                len: 8,
-            },
-            None,
-        )),
-        Next::IpProtocol(1) => Some((
-            Header {
-                start,
-                name: "ICMP",
-                fields: ICMP,
-                len: 8,
-            },
-            None,
-        )),
-        Next::IpProtocol(58) => Some((
-            Header {
-                start,
-                name: "ICMPv6",
-                fields: ICMP,
-                len: 8,
-            },
-            None,
-        )),
+        Next::IpProtocol(17) => Some((header(start, "UDP", UDP, 8), None)),
+        Next::IpProtocol(1) => Some((header(start, "ICMP", ICMP, 8), None)),
+        Next::IpProtocol(58) => Some((header(start, "ICMPv6", ICMP, 8), None)),
         Next::EtherType(_) | Next::IpProtocol(_) => None,
     }
 }

@@ -58,6 +58,9 @@ impl Seeds {
     ///
     /// # Errors
     /// Entries that do not fit their map.
+    ///
+    /// # Panics
+    /// If the maps are not those of the module that the seeds were read for.
     pub fn apply(&self, module: &Module, maps: &MapSet) -> anyhow::Result<()> {
         let program = |name: &str| module.program_index(name).map(|index| index as u32);
         for (place, seed) in &self.seeds {

@@ -95,7 +95,11 @@ impl<'a> PacketWriter<'a> {
         view: &PacketView<'_>,
     ) -> io::Result<()> {
         let verdict = Verdict::of(packet.port, view.outcome);
-        let trap = view.outcome.trap.as_ref().map(|trap| trap.to_string());
+        let trap = view
+            .outcome
+            .trap
+            .as_ref()
+            .map(std::string::ToString::to_string);
         let refused = view.outcome.refused.as_deref();
         let record = PacketRecord {
             packet: packet.id,

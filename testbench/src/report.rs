@@ -277,7 +277,7 @@ fn first_json(report: &Report, module: &Module) -> Value {
                 "backend": side.backend,
                 "retval": side.outcome.retval,
                 "action": side.outcome.action().name(),
-                "trap": side.outcome.trap.as_ref().map(|trap| trap.to_string()),
+                "trap": side.outcome.trap.as_ref().map(std::string::ToString::to_string),
                 "redirect": side.outcome.redirect.map(|redirect| RedirectRecord::new(redirect, module)),
                 "bytes": hex(&side.bytes),
                 "metadata": hex(&side.metadata),

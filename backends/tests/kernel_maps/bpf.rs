@@ -174,7 +174,7 @@ impl KernelMap {
         let mut key: Option<Vec<u8>> = None;
         loop {
             let mut next = vec![0_u8; self.key_size];
-            let previous = key.as_ref().map_or(std::ptr::null(), |key| key.as_ptr());
+            let previous = key.as_ref().map_or(std::ptr::null(), std::vec::Vec::as_ptr);
             let attr = Attr::new().u32(0, self.fd()).pointer(8, previous);
             if attr
                 .pointer(16, next.as_mut_ptr())

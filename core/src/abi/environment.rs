@@ -69,6 +69,7 @@ const fn mix(state: u64) -> u64 {
 
 /// Turns packet times, which may jump back, into `ktime`, which does not.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "units stand last in every name")]
 pub struct PacketClock {
     start_ns: u64,
     first_ns: Option<u64>,

@@ -36,7 +36,7 @@ pub struct Receive {
     pub hash: u32,
     /// VLAN tag that the device took off the packet: tag control information.
     pub vlan_tci: u16,
-    /// EtherType of that tag, 0 if there is none.
+    /// `EtherType` of that tag, 0 if there is none.
     pub vlan_protocol: u16,
 }
 

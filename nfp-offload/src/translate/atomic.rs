@@ -110,7 +110,7 @@ fn add_large(emit: &mut Emitter, s: u8, is64: bool, a: Operand, b: Operand) {
         },
         indirect: false,
     });
-    for word in 0..1 + u8::from(is64) {
+    for word in 0..=u8::from(is64) {
         emit.alu(Xfer(word), None, AluOp::B, A(s + word));
     }
 }

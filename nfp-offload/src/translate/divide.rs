@@ -66,7 +66,7 @@ pub(super) fn divide(emit: &mut Emitter, dst: Reg, facts: &InsnFacts) {
 
 fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32) {
     let first = Reciprocal::new(divisor, 32);
-    let pre_shift = if first.wide && divisor % 2 == 0 {
+    let pre_shift = if first.wide && divisor.is_multiple_of(2) {
         divisor.trailing_zeros() as u8
     } else {
         0
@@ -110,7 +110,7 @@ mod tests {
 
     fn divide(dividend: u32, divisor: u32) -> u32 {
         let reciprocal = Reciprocal::new(divisor, 32);
-        let product = (u64::from(dividend) * u64::from(reciprocal.multiplier) >> 32) as u32;
+        let product = ((u64::from(dividend) * u64::from(reciprocal.multiplier)) >> 32) as u32;
         if reciprocal.wide {
             (((dividend - product) >> 1) + product) >> (reciprocal.shift - 1)
         } else {

@@ -23,7 +23,7 @@ pub(super) fn jump(translator: &mut Translator<'_>, slot: usize, insn: Insn) {
         } => match src {
             BpfOperand::Reg(src) => jump.with_register(cond, width, low(dst), low(src)),
             BpfOperand::Imm(imm) => {
-                jump.with_constant(cond, width, low(dst), i64::from(imm) as u64)
+                jump.with_constant(cond, width, low(dst), i64::from(imm) as u64);
             }
         },
         _ => jump.branch(Condition::Always),

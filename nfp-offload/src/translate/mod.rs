@@ -15,7 +15,7 @@ mod memory;
 mod shift;
 mod stack;
 
-use iom_core::isa::{AluOp, CallTarget, Insn, Operand as BpfOperand, Reg};
+use iom_core::isa::{AluOp, ByteOrder, CallTarget, Insn, Operand as BpfOperand, Reg, Width};
 use iom_core::module::Program;
 use iom_core::verifier::{Facts, InsnFacts};
 
@@ -101,7 +101,7 @@ impl Translator<'_> {
                 src,
             } => match (op, src) {
                 (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, src) => {
-                    shift::shift(emit, op, width, dst, src, facts)
+                    shift::shift(emit, op, width, dst, src, facts);
                 }
                 (AluOp::Mul, src) => alu::multiply(emit, width, dst, src, facts),
                 (AluOp::Div, _) => divide::divide(emit, dst, facts),
@@ -112,17 +112,17 @@ impl Translator<'_> {
                 (_, BpfOperand::Imm(imm)) => alu::immediate(emit, op, width, dst, imm, facts),
             },
             Insn::Mov {
-                width,
+                width: Width::W64,
                 dst,
                 src: BpfOperand::Reg(Reg::R10),
-            } if width == iom_core::isa::Width::W64 => {
+            } => {
                 alu::move_frame_pointer(emit, dst, self.stack_depth);
             }
             Insn::Mov { width, dst, src } => alu::mov(emit, width, dst, src),
             Insn::Neg { width, dst } => alu::negate(emit, width, dst, facts),
             Insn::ByteSwap { order, bits, dst } => match order {
-                iom_core::isa::ByteOrder::Big => alu::to_big_endian(emit, bits, dst),
-                iom_core::isa::ByteOrder::Little | iom_core::isa::ByteOrder::Swap => {
+                ByteOrder::Big => alu::to_big_endian(emit, bits, dst),
+                ByteOrder::Little | ByteOrder::Swap => {
                     return unsupported("a byte swap other than to big-endian");
                 }
             },
