@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use iom_core::abi::QueueId;
 use iom_core::map::{ANY, EXIST, Errno, Map, MapFlags, MapSpec, MapType, MapValue, NOEXIST};
+use iom_core::memory::SharedBytes;
 use proptest::prelude::*;
 
 const QUEUES: u32 = 3;
@@ -147,7 +148,7 @@ fn check(map_type: MapType, max_entries: u32, ops: &[Op]) {
             }
             Op::Lookup { queue, key } => {
                 let key = key_bytes(key);
-                let value = map.lookup(QueueId(queue), &key).map(|value| value.to_vec());
+                let value = map.lookup(QueueId(queue), &key).map(SharedBytes::to_vec);
                 let expected = model.entries.get(&key);
                 let expected =
                     expected.map(|values| values[model.place(queue)].to_le_bytes().to_vec());

@@ -267,8 +267,9 @@ fn kernel_lpm_tries() {
 
 #[test]
 fn kernel_lru_hashes() {
+    type Key = fn(&mut Random) -> Vec<u8>;
     let mut cases = Vec::new();
-    let keys: [(u32, fn(&mut Random) -> Vec<u8>); 5] = [
+    let keys: [(u32, Key); 5] = [
         (10, |random| {
             (random.below(24) as u32).to_le_bytes().to_vec()
         }),
