@@ -90,6 +90,18 @@ pub enum ProgramType {
     Raw,
 }
 
+impl ProgramType {
+    /// The name that vectors use, bpftool's where there is one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::SchedCls => "sched_cls",
+            Self::SocketFilter => "socket_filter",
+            Self::Raw => "raw",
+        }
+    }
+}
+
 /// Where an XDP program attaches (`expected_attach_type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum XdpAttach {

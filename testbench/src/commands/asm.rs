@@ -8,7 +8,7 @@ use anyhow::Context;
 use iom_core::hex::{self, Hex};
 use iom_core::isa::encode;
 use iom_core::map::{InitialEntry, InitialValue, MapSpec};
-use iom_core::module::{Module, Program, ProgramType};
+use iom_core::module::{Module, Program};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
@@ -65,14 +65,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 /// The form that is accepted wherever a program is (`.json`).
 fn vector(module: &Module, program: &Program) -> Value {
-    let program_type = match program.program_type {
-        ProgramType::Xdp => "xdp",
-        ProgramType::SchedCls => "sched_cls",
-        ProgramType::SocketFilter => "socket_filter",
-        ProgramType::Raw => "raw",
-    };
     json!({
-        "type": program_type,
+        "type": program.program_type.name(),
         "program": hex::encode(&encode(&program.insns)),
         "maps": module.maps.iter().map(map_json).collect::<Vec<_>>(),
     })
