@@ -23,7 +23,7 @@ use iom_core::module::{Module, ProgramType};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Instructions that a case may take: enough for the longest loop, few enough for an endless one.
-const BUDGET: u64 = 4 << 20;
+const BUDGET: u64 = 20 << 20;
 
 /// Runs a module's only program on a memory: `r0`, or why not.
 type Engine = fn(Module, Vec<u8>) -> Result<u64, String>;

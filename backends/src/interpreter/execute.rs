@@ -13,9 +13,8 @@ use super::context::packet_start;
 use super::memory::{FRAMES_MAX, Fault, Memory, STACK_BYTES};
 use super::op::{Code, Op};
 
-/// Times that the `may_goto`s of one function call continue before they leave. Linux 6.18 stops
-/// them after a quarter of a second, whatever number that is.
-const LOOPS_MAX: u32 = 1 << 20;
+/// Times that the `may_goto`s of one function call continue before they leave: `BPF_MAX_LOOPS`.
+const LOOPS_MAX: u32 = 8 << 20;
 
 /// The eleven registers, in an array that no register number can miss.
 #[derive(Clone, Copy, Debug, Default)]
