@@ -375,7 +375,7 @@ mod tests {
         let shown: Vec<String> = (0..)
             .zip(&rewritten.insns)
             .filter(|(_, insn)| **insn != Insn::WideTail)
-            .map(|(slot, insn)| format!("{slot:3} {:2}  {insn}\n", rewritten.original(slot)))
+            .map(|(slot, insn)| format!("{slot:<3} {:<2} {insn}\n", rewritten.original(slot)))
             .collect();
         expected.assert_eq(&shown.concat());
     }
@@ -394,51 +394,51 @@ mod tests {
              subprogram: r1 = func subprogram ll
              exit",
             &expect![[r"
-                  0  0  if r1 == 0 goto +47
-                  1  1  r0 = map[9] + 0 ll
-                  3  1  r0 = *(u64 *)(r0 + 0)
-                  4  2  r1 = map[0] ll
-                  6  4  r0 = map[9] + 0 ll
-                  8  4  r4 = *(u64 *)(r0 + 24)
-                  9  4  r4 &= 63
-                 10  4  r4 <<= 5
-                 11  4  r0 += r4
-                 12  4  *(u64 *)(r0 + 32) = r1
-                 13  4  *(u64 *)(r0 + 40) = r2
-                 14  4  *(u64 *)(r0 + 48) = r3
-                 15  4  call bpf_redirect_map
-                 16  4  r1 = map[9] + 0 ll
-                 18  4  r2 = *(u64 *)(r1 + 24)
-                 19  4  r3 = r2
-                 20  4  r3 += 1
-                 21  4  *(u64 *)(r1 + 24) = r3
-                 22  4  r2 &= 63
-                 23  4  r2 <<= 5
-                 24  4  r1 += r2
-                 25  4  *(u64 *)(r1 + 56) = r0
-                 26  5  r0 = map[9] + 0 ll
-                 28  5  r4 = *(u64 *)(r0 + 24)
-                 29  5  r4 &= 63
-                 30  5  r4 <<= 5
-                 31  5  r0 += r4
-                 32  5  *(u64 *)(r0 + 32) = 0
-                 33  5  *(u64 *)(r0 + 40) = r1
-                 34  5  *(u64 *)(r0 + 48) = r2
-                 35  5  call bpf_redirect
-                 36  5  r1 = map[9] + 0 ll
-                 38  5  r2 = *(u64 *)(r1 + 24)
-                 39  5  r3 = r2
-                 40  5  r3 += 1
-                 41  5  *(u64 *)(r1 + 24) = r3
-                 42  5  r2 &= 63
-                 43  5  r2 <<= 5
-                 44  5  r1 += r2
-                 45  5  *(u64 *)(r1 + 56) = r0
-                 46  6  if r0 == 4 goto -21
-                 47  7  call pc+1
-                 48  8  exit
-                 49  9  r1 = func pc-1 ll
-                 51 11  exit
+                0   0  if r1 == 0 goto +47
+                1   1  r0 = map[9] + 0 ll
+                3   1  r0 = *(u64 *)(r0 + 0)
+                4   2  r1 = map[0] ll
+                6   4  r0 = map[9] + 0 ll
+                8   4  r4 = *(u64 *)(r0 + 24)
+                9   4  r4 &= 63
+                10  4  r4 <<= 5
+                11  4  r0 += r4
+                12  4  *(u64 *)(r0 + 32) = r1
+                13  4  *(u64 *)(r0 + 40) = r2
+                14  4  *(u64 *)(r0 + 48) = r3
+                15  4  call bpf_redirect_map
+                16  4  r1 = map[9] + 0 ll
+                18  4  r2 = *(u64 *)(r1 + 24)
+                19  4  r3 = r2
+                20  4  r3 += 1
+                21  4  *(u64 *)(r1 + 24) = r3
+                22  4  r2 &= 63
+                23  4  r2 <<= 5
+                24  4  r1 += r2
+                25  4  *(u64 *)(r1 + 56) = r0
+                26  5  r0 = map[9] + 0 ll
+                28  5  r4 = *(u64 *)(r0 + 24)
+                29  5  r4 &= 63
+                30  5  r4 <<= 5
+                31  5  r0 += r4
+                32  5  *(u64 *)(r0 + 32) = 0
+                33  5  *(u64 *)(r0 + 40) = r1
+                34  5  *(u64 *)(r0 + 48) = r2
+                35  5  call bpf_redirect
+                36  5  r1 = map[9] + 0 ll
+                38  5  r2 = *(u64 *)(r1 + 24)
+                39  5  r3 = r2
+                40  5  r3 += 1
+                41  5  *(u64 *)(r1 + 24) = r3
+                42  5  r2 &= 63
+                43  5  r2 <<= 5
+                44  5  r1 += r2
+                45  5  *(u64 *)(r1 + 56) = r0
+                46  6  if r0 == 4 goto -21
+                47  7  call pc+1
+                48  8  exit
+                49  9  r1 = func pc-1 ll
+                51  11 exit
             "]],
         );
     }
@@ -448,27 +448,27 @@ mod tests {
         check(
             "call get_prandom_u32\nexit",
             &expect![[r"
-              0  0  r1 = map[9] + 0 ll
-              2  0  r0 = *(u64 *)(r1 + 16)
-              3  0  r2 = 0x9e3779b97f4a7c15 ll
-              5  0  r0 += r2
-              6  0  *(u64 *)(r1 + 16) = r0
-              7  0  r1 = r0
-              8  0  r1 >>= 30
-              9  0  r0 ^= r1
-             10  0  r1 = 0xbf58476d1ce4e5b9 ll
-             12  0  r0 *= r1
-             13  0  r1 = r0
-             14  0  r1 >>= 27
-             15  0  r0 ^= r1
-             16  0  r1 = 0x94d049bb133111eb ll
-             18  0  r0 *= r1
-             19  0  r1 = r0
-             20  0  r1 >>= 31
-             21  0  r0 ^= r1
-             22  0  w0 = w0
-             23  1  exit
-        "]],
+                0   0  r1 = map[9] + 0 ll
+                2   0  r0 = *(u64 *)(r1 + 16)
+                3   0  r2 = 0x9e3779b97f4a7c15 ll
+                5   0  r0 += r2
+                6   0  *(u64 *)(r1 + 16) = r0
+                7   0  r1 = r0
+                8   0  r1 >>= 30
+                9   0  r0 ^= r1
+                10  0  r1 = 0xbf58476d1ce4e5b9 ll
+                12  0  r0 *= r1
+                13  0  r1 = r0
+                14  0  r1 >>= 27
+                15  0  r0 ^= r1
+                16  0  r1 = 0x94d049bb133111eb ll
+                18  0  r0 *= r1
+                19  0  r1 = r0
+                20  0  r1 >>= 31
+                21  0  r0 ^= r1
+                22  0  w0 = w0
+                23  1  exit
+            "]],
         );
     }
 
