@@ -26,7 +26,7 @@ pub fn save(
     program: &LoadedProgram,
     replay: &ReplayArgs,
     seed_files: &[PathBuf],
-    engines: &[Engine],
+    (engines, rewrite): (&[Engine], bool),
     report: &Report,
 ) -> anyhow::Result<()> {
     if replay.inputs.iter().any(|input| input.file == "-") {
@@ -48,7 +48,10 @@ pub fn save(
     let object = dir.join(program.path.file_name().unwrap_or_default());
     fs::copy(&program.path, &object)
         .with_context(|| format!("copying {}", program.path.display()))?;
-    let command = command_line(dir, &object, program, replay, engines, &ports);
+    let mut command = command_line(dir, &object, program, replay, engines, &ports);
+    if !rewrite {
+        command += " --no-rewrite";
+    }
     fs::write(dir.join("command.txt"), command + "\n")?;
     Ok(())
 }

@@ -201,7 +201,7 @@ fn finish(args: &Args, program: &LoadedProgram, report: &Report) -> anyhow::Resu
             program,
             &args.replay,
             &args.seed_maps,
-            &args.backends,
+            (&args.backends, !args.no_rewrite),
             report,
         )?;
     }
