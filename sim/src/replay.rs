@@ -6,7 +6,7 @@ use iom_core::abi::{
     Recorder, Worker,
 };
 
-use crate::capture::{CaptureError, MergedReader};
+use crate::capture::{CaptureError, MergedReader, Packet, PacketSource};
 use crate::rss::Rss;
 
 /// How captured packets come into the device.
@@ -16,6 +16,8 @@ pub struct IngressConfig {
     pub rss: Rss,
     /// Time and random numbers.
     pub environment: Environment,
+    /// Where packets have their numbers from.
+    pub numbers: PacketNumbers,
     /// Packets by their number, first and last; the others are skipped but keep their numbers.
     pub range: (u64, u64),
     /// How many packets at most.
@@ -26,10 +28,20 @@ pub struct IngressConfig {
     pub frame_bytes: (usize, usize),
 }
 
+/// Where packets have their numbers from. Random numbers depend on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PacketNumbers {
+    /// Counted from 0 over all captures.
+    #[default]
+    Counted,
+    /// From the captures (`epb_packetid`); packets without one count on from the one before.
+    Captured,
+}
+
 /// A packet as the device receives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ingressed {
-    /// Number, from 0 over all captures.
+    /// Number, see [`PacketNumbers`].
     pub id: u64,
     /// Port.
     pub port: PortId,
@@ -118,9 +130,9 @@ impl Ingress {
 
     /// Replaces the contents of `batch` by up to `count` packets; none are left when it stays
     /// empty. After an error the batch holds the packets before it.
-    pub fn fill(
+    pub fn fill<R: PacketSource>(
         &mut self,
-        source: &mut MergedReader,
+        source: &mut MergedReader<R>,
         batch: &mut PacketBatch,
         count: usize,
     ) -> Result<(), CaptureError> {
@@ -132,14 +144,19 @@ impl Ingress {
             let Some((port, packet)) = source.next_packet()? else {
                 break;
             };
-            self.take(PortId(port), packet.time_ns, packet.bytes, batch);
+            self.take(PortId(port), &packet, batch);
         }
         Ok(())
     }
 
-    fn take(&mut self, port: PortId, time_ns: u64, bytes: &[u8], batch: &mut PacketBatch) {
-        let id = self.next_id;
-        self.next_id += 1;
+    fn take(&mut self, port: PortId, packet: &Packet<'_>, batch: &mut PacketBatch) {
+        let Packet { bytes, time_ns, .. } = *packet;
+        let captured = match self.config.numbers {
+            PacketNumbers::Counted => None,
+            PacketNumbers::Captured => packet.annotations.packet_id,
+        };
+        let id = captured.unwrap_or(self.next_id);
+        self.next_id = id.saturating_add(1);
         let ktime_ns = self.clock.ktime_ns(time_ns);
         if id < self.config.range.0 {
             return;

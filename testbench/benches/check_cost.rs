@@ -10,11 +10,12 @@ use iom_backends::interpreter::Interpreter;
 use iom_backends::kernel::KernelBackend;
 use iom_core::abi::{Backend, Environment};
 use iom_sim::capture::{Input, MergedReader, Order, Policy};
-use iom_sim::replay::{Ingress, IngressConfig, PacketBatch};
+use iom_sim::replay::{Ingress, IngressConfig, PacketBatch, PacketNumbers};
 use iom_sim::rss::{DEFAULT_KEY, Rss};
-use iom_testbench::cross_check::{CrossCheck, frame_bytes};
+use iom_testbench::cross_check::{CrossCheck, Keep, frame_bytes};
 use iom_testbench::lane::{Lane, Setup};
 use iom_testbench::map_files::Seeds;
+use iom_testbench::mask::Masks;
 use iom_testbench::program::{LoadedProgram, ProgramArgs};
 
 /// Interleaved repetitions of each side; the smallest time of each counts.
@@ -144,6 +145,7 @@ fn ingress(program: &LoadedProgram, lanes: &[Lane]) -> Ingress {
     Ingress::new(IngressConfig {
         rss: Rss::new(&DEFAULT_KEY, 1),
         environment: setup(program).environment,
+        numbers: PacketNumbers::Counted,
         range: (0, u64::MAX),
         limit: u64::MAX,
         pad_to: 0,
@@ -160,10 +162,10 @@ fn cross_check(program: &LoadedProgram, inputs: &[Input]) -> (Duration, u64) {
     let mut source = open(inputs).expect("opened before");
     let mut ingress = ingress(program, &lanes);
     let check = CrossCheck {
-        module: &program.module,
         lanes: &lanes,
         queues: 1,
-        keep: 1,
+        keep: Keep::First(1),
+        masks: &Masks::default(),
     };
     let start = Instant::now();
     let report = check

@@ -1,18 +1,19 @@
-//! The cross-check: the same packets through several backends, in step, and everything that they
-//! leave behind compared.
+//! The cross-check: the same packets through several backends (or several versions of a program),
+//! in step, and everything that they leave behind compared.
 
 use std::collections::BTreeMap;
 
-use iom_core::abi::{BackendError, Event, Outcome};
+use iom_core::abi::{BackendError, Event, Outcome, XdpAction};
 use iom_core::map::{MapContents, MapEntry};
-use iom_core::module::Module;
-use iom_sim::capture::{CaptureError, MergedReader};
+use iom_sim::capture::{CaptureError, MergedReader, PacketSource};
 use iom_sim::replay::{Ingress, Ingressed, PacketBatch};
 use rayon::prelude::*;
 
 use crate::compare::{Aspect, PacketView, map_differences};
 use crate::known::KnownDifference;
 use crate::lane::{Lane, Running};
+use crate::map_pairs::MapPairs;
+use crate::mask::Masks;
 
 /// Packets that go through the backends between two comparisons.
 const BATCH_PACKETS: usize = 512;
@@ -26,8 +27,12 @@ pub struct Report {
     pub not_comparable: BTreeMap<(String, String), u64>,
     /// Packets with a difference that is listed as known.
     pub known: BTreeMap<KnownDifference, u64>,
+    /// What was hidden by masks.
+    pub masked: Masks,
     /// Packets and map entries that differ.
     pub differences: u64,
+    /// Entries that differ of each map, by its index in the module of the first backend.
+    pub maps: BTreeMap<usize, u64>,
     /// The first packets that differ.
     pub packet_differences: Vec<PacketDifference>,
     /// The first map entries that differ.
@@ -47,10 +52,19 @@ pub struct PacketDifference {
     pub received: Vec<u8>,
     /// In what they differ.
     pub aspects: Vec<Aspect>,
+    /// The first byte that differs, if the bytes do.
+    pub first_byte: usize,
     /// The backend that the others are compared with.
     pub left: PacketResult,
     /// The backend that differs.
     pub right: PacketResult,
+}
+
+impl PacketDifference {
+    /// What the two sides returned.
+    pub fn actions(&self) -> (XdpAction, XdpAction) {
+        (self.left.outcome.action(), self.right.outcome.action())
+    }
 }
 
 /// What one backend made of a packet, kept for the report.
@@ -83,7 +97,7 @@ impl PacketResult {
 /// A map entry that differs between two backends at the end.
 #[derive(Debug)]
 pub struct EntryDifference {
-    /// Map, by index in the module.
+    /// Map, by index in the module of the left backend.
     pub map: usize,
     /// The backend that the others are compared with, and its entry.
     pub left: (String, Option<MapEntry>),
@@ -102,16 +116,25 @@ pub fn frame_bytes(lanes: &[Lane]) -> (usize, usize) {
     })
 }
 
+/// Which differences are kept for the report; all are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The first packets, and the first map entries.
+    First(usize),
+    /// For each pair of actions the first packets, and for each map the first entries.
+    OfEachKind(usize),
+}
+
 /// What to check.
 pub struct CrossCheck<'a> {
-    /// The module, for known differences.
-    pub module: &'a Module,
     /// The backends; the others are compared with the first.
     pub lanes: &'a [Lane],
     /// RX queues.
     pub queues: u32,
-    /// How many differences to keep for the report.
-    pub keep: usize,
+    /// Which differences to keep.
+    pub keep: Keep,
+    /// What may differ; their counts go on in the report.
+    pub masks: &'a Masks,
 }
 
 impl CrossCheck<'_> {
@@ -119,13 +142,21 @@ impl CrossCheck<'_> {
     ///
     /// # Errors
     /// A backend failed, or the observer did. A faulty capture is no error: it stands in the report.
-    pub fn run(
+    pub fn run<R: PacketSource>(
         &self,
-        source: &mut MergedReader,
+        source: &mut MergedReader<R>,
         ingress: &mut Ingress,
         observer: &mut Observer<'_>,
     ) -> anyhow::Result<Report> {
-        let mut report = Report::default();
+        let mut report = Report {
+            masked: self.masks.clone(),
+            ..Report::default()
+        };
+        let pairs: Vec<MapPairs> = self
+            .lanes
+            .iter()
+            .map(|lane| MapPairs::new(&self.lanes[0].module, &lane.module))
+            .collect();
         let mut running = self
             .lanes
             .iter()
@@ -138,21 +169,21 @@ impl CrossCheck<'_> {
             running
                 .par_iter_mut()
                 .try_for_each(|lane| lane.run(&batch))?;
-            self.compare_batch(&batch, &running, &mut report, observer)?;
+            self.compare_batch(&batch, (&running, &pairs), &mut report, observer)?;
             if batch.is_empty() || report.capture_fault.is_some() {
                 break;
             }
         }
         report.padded = ingress.padded();
         drop(running);
-        self.compare_maps(&mut report)?;
+        self.compare_maps(&pairs, &mut report)?;
         Ok(report)
     }
 
     fn compare_batch(
         &self,
         batch: &PacketBatch,
-        running: &[Running<'_>],
+        (running, pairs): (&[Running<'_>], &[MapPairs]),
         report: &mut Report,
         observer: &mut Observer<'_>,
     ) -> anyhow::Result<()> {
@@ -169,7 +200,7 @@ impl CrossCheck<'_> {
             for (lane, view) in self.lanes.iter().zip(&views) {
                 observer(&lane.name, packet, view)?;
             }
-            self.compare_packet(batch, packet, &views, report);
+            self.compare_packet((packet, batch.bytes(packet)), &views, pairs, report);
         }
         Ok(())
     }
@@ -194,9 +225,9 @@ impl CrossCheck<'_> {
 
     fn compare_packet(
         &self,
-        batch: &PacketBatch,
-        packet: &Ingressed,
+        (packet, received): (&Ingressed, &[u8]),
         views: &[PacketView<'_>],
+        pairs: &[MapPairs],
         report: &mut Report,
     ) {
         let refused = self
@@ -213,42 +244,83 @@ impl CrossCheck<'_> {
         }
         report.packets += 1;
         let left = &views[0];
-        for (lane, right) in self.lanes.iter().zip(views).skip(1) {
-            let aspects = left.differences(right);
+        for ((lane, right), pairs) in self.lanes.iter().zip(views).zip(pairs).skip(1) {
+            let renumbered = pairs.renumber(right);
+            let comparable = match &renumbered {
+                Some((outcome, events)) => PacketView {
+                    outcome,
+                    events,
+                    ..*right
+                },
+                None => *right,
+            };
+            let mut aspects = left.differences(&comparable);
             if aspects.is_empty() {
                 continue;
             }
-            if let Some(known) = KnownDifference::of_packet(&aspects, left, right) {
+            if let Some(known) = KnownDifference::of_packet(&aspects, left, &comparable) {
                 *report.known.entry(known).or_default() += 1;
                 continue;
             }
+            report.masked.hide_packet(left, &comparable, &mut aspects);
+            if aspects.is_empty() {
+                continue;
+            }
             report.differences += 1;
-            if report.packet_differences.len() < self.keep {
+            if self.keeps_packet(report, left, right) {
+                let left = PacketResult::keep(&self.lanes[0].name, left);
+                let right = PacketResult::keep(&lane.name, right);
                 report.packet_differences.push(PacketDifference {
                     packet: *packet,
-                    received: batch.bytes(packet).to_vec(),
+                    received: received.to_vec(),
                     aspects,
-                    left: PacketResult::keep(&self.lanes[0].name, left),
-                    right: PacketResult::keep(&lane.name, right),
+                    first_byte: report.masked.first_difference(&left.bytes, &right.bytes),
+                    left,
+                    right,
                 });
             }
         }
     }
 
-    fn compare_maps(&self, report: &mut Report) -> Result<(), BackendError> {
+    fn keeps_packet(&self, report: &Report, left: &PacketView<'_>, right: &PacketView<'_>) -> bool {
+        let kept = report.packet_differences.iter();
+        match self.keep {
+            Keep::First(count) => kept.count() < count,
+            Keep::OfEachKind(count) => {
+                let actions = (left.outcome.action(), right.outcome.action());
+                kept.filter(|kept| kept.actions() == actions).count() < count
+            }
+        }
+    }
+
+    fn keeps_entry(&self, report: &Report, map: usize) -> bool {
+        let kept = report.entry_differences.iter();
+        match self.keep {
+            Keep::First(count) => kept.count() < count,
+            Keep::OfEachKind(count) => kept.filter(|kept| kept.map == map).count() < count,
+        }
+    }
+
+    fn compare_maps(&self, pairs: &[MapPairs], report: &mut Report) -> Result<(), BackendError> {
         let dumps: Vec<Vec<MapContents>> = self
             .lanes
             .iter()
             .map(Lane::maps)
             .collect::<Result<_, _>>()?;
-        for (lane, dump) in self.lanes.iter().zip(&dumps).skip(1) {
-            for (map, (left, right)) in dumps[0].iter().zip(dump).enumerate() {
-                for entry in map_differences(left, right) {
+        let first = &self.lanes[0];
+        for ((lane, dump), pairs) in self.lanes.iter().zip(&dumps).zip(pairs).skip(1) {
+            for &(map, right_map) in &pairs.compared {
+                let name = &first.module.maps[map].name;
+                for entry in map_differences(&dumps[0][map], &dump[right_map]) {
+                    if report.masked.hides_entry(name, &entry) {
+                        continue;
+                    }
                     report.differences += 1;
-                    if report.entry_differences.len() < self.keep {
+                    *report.maps.entry(map).or_default() += 1;
+                    if self.keeps_entry(report, map) {
                         report.entry_differences.push(EntryDifference {
                             map,
-                            left: (self.lanes[0].name.clone(), entry.left.cloned()),
+                            left: (first.name.clone(), entry.left.cloned()),
                             right: (lane.name.clone(), entry.right.cloned()),
                         });
                     }

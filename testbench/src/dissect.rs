@@ -70,6 +70,39 @@ const ARP: Fields = &[
     (24, 4, "target protocol address"),
 ];
 
+/// The headers that are known, with their fields.
+const HEADERS: [(&str, Fields); 9] = [
+    ("Ethernet", ETHERNET),
+    ("VLAN", VLAN),
+    ("IPv4", IPV4),
+    ("IPv6", IPV6),
+    ("ARP", ARP),
+    ("TCP", TCP),
+    ("UDP", UDP),
+    ("ICMP", ICMP),
+    ("ICMPv6", ICMP),
+];
+
+/// All paths that [`path_at`] gives to bytes of fields and of the payload.
+pub fn paths() -> Vec<String> {
+    let fields = HEADERS.iter().flat_map(|(header, fields)| {
+        fields
+            .iter()
+            .map(move |(_, _, field)| path(&format!("{header} {field}")))
+    });
+    fields.chain(["payload".to_owned()]).collect()
+}
+
+/// The field that the byte at `offset` belongs to in one word, such as `ipv4.time_to_live`.
+pub fn path_at(packet: &[u8], offset: usize) -> String {
+    path(&field_at(packet, offset))
+}
+
+fn path(name: &str) -> String {
+    let name = name.to_lowercase().replace(',', "");
+    name.replacen(' ', ".", 1).replace(' ', "_")
+}
+
 /// The field that the byte at `offset` belongs to, such as `IPv4 time to live`.
 pub fn field_at(packet: &[u8], offset: usize) -> String {
     let mut next = ethernet(packet);
@@ -184,6 +217,19 @@ mod tests {
             ]
         "#]]
         .assert_debug_eq(&names);
+    }
+
+    #[test]
+    fn paths_are_one_word_each() {
+        let paths = paths();
+        for path in [
+            "ipv4.identification",
+            "ipv6.version_traffic_class_and_flow_label",
+            "payload",
+        ] {
+            assert!(paths.iter().any(|known| known == path), "{path}");
+        }
+        assert!(paths.iter().all(|path| !path.contains([' ', ','])));
     }
 
     proptest::proptest! {

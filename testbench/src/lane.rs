@@ -34,6 +34,8 @@ pub struct Lane {
     pub capabilities: Capabilities,
     /// The backend gives the return value itself, not only the action.
     pub exact_retval: bool,
+    /// The program's module.
+    pub module: Arc<Module>,
     instance: Box<dyn Instance>,
 }
 
@@ -66,6 +68,7 @@ impl Lane {
             name: name.to_owned(),
             capabilities: backend.capabilities(),
             exact_retval,
+            module: Arc::clone(module),
             instance,
         })
     }

@@ -15,6 +15,8 @@ pub mod known;
 pub mod lane;
 pub mod manifest;
 pub mod map_files;
+pub mod map_pairs;
+pub mod mask;
 pub mod program;
 pub mod progress;
 pub mod record;

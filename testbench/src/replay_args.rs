@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use iom_core::abi::Environment;
 use iom_sim::capture::{Input, MergedReader, Order, OtherLinks, Policy, Truncated};
-use iom_sim::replay::{Ingress, IngressConfig};
+use iom_sim::replay::{Ingress, IngressConfig, PacketNumbers};
 use iom_sim::rss::{DEFAULT_KEY, Rss, SYMMETRIC_KEY};
 
 use crate::exit::Failure;
@@ -45,6 +45,12 @@ pub struct ReplayArgs {
     /// Stop after this many packets
     #[arg(long, value_name = "COUNT")]
     pub limit: Option<u64>,
+    /// Where packets have their numbers from, on which random numbers depend
+    #[arg(long, value_enum, default_value_t = PacketIds::Count, value_name = "SOURCE")]
+    pub packet_ids: PacketIds,
+    /// What programs see as the time (ns since boot) of the first packet [default: 1000 s]
+    #[arg(long, value_name = "NS")]
+    pub start_ns: Option<u64>,
     /// Only these packets, by their number from 0; the others keep their numbers
     #[arg(long, value_name = "FIRST-LAST")]
     pub packets_range: Option<PacketRange>,
@@ -79,6 +85,15 @@ pub enum RssKey {
     Default,
     /// Both directions of a flow to the same queue
     Symmetric,
+}
+
+/// Where packets have their numbers from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PacketIds {
+    /// Counted from 0 over all captures
+    Count,
+    /// From the captures, which iom wrote: they also order the packets
+    Capture,
 }
 
 /// Packets by number, both ends included.
@@ -130,9 +145,10 @@ impl ReplayArgs {
             .max(u64::from(self.ports.unwrap_or(1)));
         let ports = u32::try_from(ports).ok().filter(|ports| *ports <= 256);
         let ports = ports.ok_or_else(|| Failure::usage("ports are numbered from 0 to 255"))?;
+        let start_ns = self.start_ns.unwrap_or(Environment::default().start_ns);
         let environment = Environment {
             seed: self.seed,
-            ..Environment::default()
+            start_ns,
         };
         Ok(Setup {
             ports,
@@ -156,10 +172,15 @@ impl ReplayArgs {
                 LinkPolicy::Adapt => OtherLinks::Adapt,
             },
         };
-        let order = if self.in_order {
-            Order::AsNamed
-        } else {
-            Order::ByTime
+        let order = match (self.packet_ids, self.in_order) {
+            (PacketIds::Count, false) => Order::ByTime,
+            (PacketIds::Count, true) => Order::AsNamed,
+            (PacketIds::Capture, false) => Order::ById,
+            (PacketIds::Capture, true) => {
+                return Err(Failure::usage(
+                    "--packet-ids capture orders the packets: leave out --in-order",
+                ));
+            }
         };
         MergedReader::open(&self.inputs, policy, order).context("opening the captures")
     }
@@ -179,6 +200,10 @@ impl ReplayArgs {
         Ingress::new(IngressConfig {
             rss,
             environment: setup.environment,
+            numbers: match self.packet_ids {
+                PacketIds::Count => PacketNumbers::Counted,
+                PacketIds::Capture => PacketNumbers::Captured,
+            },
             range: (first, last),
             limit: self.limit.unwrap_or(u64::MAX),
             pad_to,

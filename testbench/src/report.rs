@@ -12,6 +12,7 @@ use crate::compare::{Aspect, COMPARED};
 use crate::cross_check::{EntryDifference, PacketDifference, PacketResult, Report};
 use crate::dissect::field_at;
 use crate::engine::Engine;
+use crate::mask::{Masked, Masks};
 use crate::record::{RedirectRecord, action_text};
 
 /// A backend that was asked for and is not there.
@@ -35,7 +36,7 @@ pub fn write_text(
     skipped: &[Skipped],
 ) -> io::Result<()> {
     for difference in &report.packet_differences {
-        write_packet(out, difference, module)?;
+        write_packet(out, difference, [module; 2])?;
     }
     for difference in &report.entry_differences {
         write_entry(out, difference, module)?;
@@ -64,6 +65,7 @@ pub fn write_text(
             known.reason()
         )?;
     }
+    write_masked(out, &report.masked)?;
     if report.padded > 0 {
         writeln!(
             out,
@@ -87,10 +89,28 @@ pub fn write_text(
     )
 }
 
-fn write_packet(
+/// Writes every mask with what it hid.
+pub(crate) fn write_masked(out: &mut dyn Write, masks: &Masks) -> io::Result<()> {
+    for Masked {
+        mask,
+        packets,
+        entries,
+    } in masks.counts()
+    {
+        let (field, reason) = (&mask.field, &mask.reason);
+        writeln!(
+            out,
+            "masked: {packets} packets, {entries} map entries, {field}: {reason}"
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes one packet with both results; the modules are those of the two sides.
+pub(crate) fn write_packet(
     out: &mut dyn Write,
     difference: &PacketDifference,
-    module: &Module,
+    modules: [&Module; 2],
 ) -> io::Result<()> {
     let packet = &difference.packet;
     writeln!(
@@ -101,12 +121,8 @@ fn write_packet(
         packet.queue.0,
         difference.received.len()
     )?;
-    for aspect in &difference.aspects {
-        writeln!(
-            out,
-            "  {}",
-            describe(*aspect, &difference.left, &difference.right, module)
-        )?;
+    for text in describe(difference, modules) {
+        writeln!(out, "  {text}")?;
     }
     writeln!(out, "  received:")?;
     out.write_all(hex_dump(&difference.received).as_bytes())?;
@@ -119,50 +135,49 @@ fn write_packet(
     writeln!(out)
 }
 
-fn describe(aspect: Aspect, left: &PacketResult, right: &PacketResult, module: &Module) -> String {
-    let pair = |what: &str, text: &dyn Fn(&PacketResult) -> String| {
+/// In what the two sides differ, a sentence for each aspect; the modules are theirs.
+pub(crate) fn describe(difference: &PacketDifference, modules: [&Module; 2]) -> Vec<String> {
+    let sides = [&difference.left, &difference.right];
+    let pair = |what: &str, text: &dyn Fn(&PacketResult, &Module) -> String| {
+        let [left, right] = sides;
         format!(
             "{what}: {} {}, {} {}",
             left.backend,
-            text(left),
+            text(left, modules[0]),
             right.backend,
-            text(right)
+            text(right, modules[1])
         )
     };
-    match aspect {
-        Aspect::Action => pair("action", &|side| match &side.outcome.trap {
+    let aspects = difference.aspects.iter();
+    let texts = aspects.map(|aspect| match aspect {
+        Aspect::Action => pair("action", &|side, _| match &side.outcome.trap {
             Some(trap) => format!("fault at {trap}"),
             None => action_text(side.outcome.retval),
         }),
-        Aspect::Redirect => pair("redirect", &|side| match side.outcome.redirect {
+        Aspect::Redirect => pair("redirect", &|side, module| match side.outcome.redirect {
             Some(redirect) => {
                 serde_json::to_string(&RedirectRecord::new(redirect, module)).unwrap_or_default()
             }
             None => "nowhere".to_owned(),
         }),
-        Aspect::Bytes => describe_bytes(left, right),
-        Aspect::Metadata => pair("metadata", &|side| format!("[{}]", hex(&side.metadata))),
-        Aspect::Events => pair("events", &|side| {
+        Aspect::Bytes => describe_bytes(difference.first_byte, sides),
+        Aspect::Metadata => pair("metadata", &|side, _| format!("[{}]", hex(&side.metadata))),
+        Aspect::Events => pair("events", &|side, _| {
             let events: Vec<String> = side.events.iter().map(|event| hex(&event.bytes)).collect();
             format!("[{}]", events.join(", "))
         }),
-    }
+    });
+    texts.collect()
 }
 
-fn describe_bytes(left: &PacketResult, right: &PacketResult) -> String {
-    let same = left
-        .bytes
-        .iter()
-        .zip(&right.bytes)
-        .take_while(|(a, b)| a == b)
-        .count();
+fn describe_bytes(first: usize, [left, right]: [&PacketResult; 2]) -> String {
     let mut text = format!(
-        "bytes: first difference at offset {same}, {}",
-        field_at(&left.bytes, same)
+        "bytes: first difference at offset {first}, {}",
+        field_at(&left.bytes, first)
     );
     let byte = |bytes: &[u8]| {
         bytes
-            .get(same)
+            .get(first)
             .map_or("nothing".to_owned(), |byte| format!("{byte:02x}"))
     };
     let _ = write!(
@@ -184,7 +199,8 @@ fn describe_bytes(left: &PacketResult, right: &PacketResult) -> String {
     text
 }
 
-fn write_entry(
+/// Writes one map entry of both sides; the module is that of the left one.
+pub(crate) fn write_entry(
     out: &mut dyn Write,
     difference: &EntryDifference,
     module: &Module,
@@ -264,54 +280,72 @@ pub fn to_json(report: &Report, module: &Module, engines: &[Engine], skipped: &[
         "skipped": skipped,
         "not_comparable": not_comparable,
         "known_differences": known,
+        "masked": masked_json(&report.masked),
         "padded": report.padded,
         "differences": report.differences,
         "first": first_json(report, module),
     })
 }
 
-fn first_json(report: &Report, module: &Module) -> Value {
-    if let Some(difference) = report.packet_differences.first() {
-        let side = |side: &PacketResult| {
-            json!({
-                "backend": side.backend,
-                "retval": side.outcome.retval,
-                "action": side.outcome.action().name(),
-                "trap": side.outcome.trap.as_ref().map(std::string::ToString::to_string),
-                "redirect": side.outcome.redirect.map(|redirect| RedirectRecord::new(redirect, module)),
-                "bytes": hex(&side.bytes),
-                "metadata": hex(&side.metadata),
-                "events": side.events.iter().map(|event| hex(&event.bytes)).collect::<Vec<_>>(),
-            })
-        };
-        let texts: Vec<String> = difference
-            .aspects
-            .iter()
-            .map(|aspect| describe(*aspect, &difference.left, &difference.right, module))
-            .collect();
-        return json!({
-            "packet": difference.packet.id,
-            "differs": difference.aspects,
-            "description": texts,
-            "received": hex(&difference.received),
-            "results": [side(&difference.left), side(&difference.right)],
-        });
-    }
-    let Some(EntryDifference { map, left, right }) = report.entry_differences.first() else {
-        return Value::Null;
+/// Every mask with what it hid.
+pub(crate) fn masked_json(masks: &Masks) -> Vec<Value> {
+    let counts = masks.counts().iter();
+    let json = counts.map(|masked| {
+        json!({
+            "field": masked.mask.field,
+            "reason": masked.mask.reason,
+            "packets": masked.packets,
+            "entries": masked.entries,
+        })
+    });
+    json.collect()
+}
+
+/// One packet with both results; the modules are those of the two sides.
+pub(crate) fn packet_json(difference: &PacketDifference, modules: [&Module; 2]) -> Value {
+    let side = |side: &PacketResult, module: &Module| {
+        json!({
+            "backend": side.backend,
+            "retval": side.outcome.retval,
+            "action": side.outcome.action().name(),
+            "trap": side.outcome.trap.as_ref().map(ToString::to_string),
+            "redirect": side.outcome.redirect.map(|redirect| RedirectRecord::new(redirect, module)),
+            "bytes": hex(&side.bytes),
+            "metadata": hex(&side.metadata),
+            "events": side.events.iter().map(|event| hex(&event.bytes)).collect::<Vec<_>>(),
+        })
     };
+    json!({
+        "packet": difference.packet.id,
+        "differs": difference.aspects,
+        "description": describe(difference, modules),
+        "received": hex(&difference.received),
+        "results": [side(&difference.left, modules[0]), side(&difference.right, modules[1])],
+    })
+}
+
+/// One map entry of both sides; the module is that of the left one.
+pub(crate) fn entry_json(difference: &EntryDifference, module: &Module) -> Value {
+    let EntryDifference { map, left, right } = difference;
     let side = |(name, entry): &(String, Option<MapEntry>)| json!({"backend": name, "value": entry.as_ref().map(|entry| value_json(&entry.value))});
-    let key = left
-        .1
-        .as_ref()
-        .or(right.1.as_ref())
-        .map(|entry| hex(&entry.key));
+    let entry = left.1.as_ref().or(right.1.as_ref());
     json!({
         "differs": ["maps"],
         "map": module.maps.get(*map).map(|spec| &spec.name),
-        "key": key,
+        "key": entry.map(|entry| hex(&entry.key)),
         "results": [side(left), side(right)],
     })
+}
+
+fn first_json(report: &Report, module: &Module) -> Value {
+    match (
+        report.packet_differences.first(),
+        report.entry_differences.first(),
+    ) {
+        (Some(packet), _) => packet_json(packet, [module; 2]),
+        (None, Some(entry)) => entry_json(entry, module),
+        (None, None) => Value::Null,
+    }
 }
 
 fn value_json(value: &MapValue) -> Value {

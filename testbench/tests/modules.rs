@@ -20,7 +20,7 @@ use iom_core::{
 };
 use iom_sim::{
     capture::{Input, MergedReader, Order, Policy},
-    replay::{Ingress, IngressConfig, PacketBatch, Replay},
+    replay::{Ingress, IngressConfig, PacketBatch, PacketNumbers, Replay},
     rss::{DEFAULT_KEY, Rss},
 };
 use iom_testbench::{
@@ -201,6 +201,7 @@ fn replay(instance: &dyn Instance, captures: &[&str]) -> Vec<String> {
     let mut ingress = Ingress::new(IngressConfig {
         rss: Rss::new(&DEFAULT_KEY, QUEUES),
         environment: Environment::default(),
+        numbers: PacketNumbers::Counted,
         range: (0, u64::MAX),
         limit: u64::MAX,
         pad_to: 0,

@@ -16,12 +16,13 @@ use iom_nfp_offload::backend::Nfp;
 use iom_nfp_offload::profile::FirmwareProfile;
 use iom_nfp_offload::ustore;
 use iom_sim::capture::{Input, MergedReader, Order, Policy};
-use iom_sim::replay::{Ingress, IngressConfig};
+use iom_sim::replay::{Ingress, IngressConfig, PacketNumbers};
 use iom_sim::rss::{DEFAULT_KEY, Rss};
 use iom_testbench::compare::Aspect;
-use iom_testbench::cross_check::{self, CrossCheck, Report};
+use iom_testbench::cross_check::{self, CrossCheck, Keep, Report};
 use iom_testbench::lane::{Lane, Setup};
 use iom_testbench::map_files::Seeds;
+use iom_testbench::mask::{Mask, Masks};
 use iom_testbench::program::{LoadedProgram, ProgramArgs};
 
 const SETUP: Setup = Setup {
@@ -46,7 +47,12 @@ fn module(name: &str) -> LoadedProgram {
 
 /// Checks a module on the interpreter against another backend, over `pcaps/mix.pcap`.
 fn check(name: &str, other: &dyn Backend) -> Report {
+    check_masked(name, other, &[])
+}
+
+fn check_masked(name: &str, other: &dyn Backend, masks: &[&str]) -> Report {
     let program = module(name);
+    let masks: Vec<Mask> = masks.iter().map(|mask| mask.parse().unwrap()).collect();
     let seeds = Seeds::read(&program, &[]).unwrap();
     let load = |backend: &dyn Backend| {
         let target = (&program.module, program.entry);
@@ -64,16 +70,17 @@ fn check(name: &str, other: &dyn Backend) -> Report {
     let mut ingress = Ingress::new(IngressConfig {
         rss: Rss::new(&DEFAULT_KEY, 1),
         environment: SETUP.environment,
+        numbers: PacketNumbers::Counted,
         range: (0, u64::MAX),
         limit: u64::MAX,
         pad_to: PAD_TO,
         frame_bytes: cross_check::frame_bytes(&lanes),
     });
     let check = CrossCheck {
-        module: &program.module,
         lanes: &lanes,
         queues: 1,
-        keep: 1000,
+        keep: Keep::First(1000),
+        masks: &Masks::new(&masks, &[&program.module]).unwrap(),
     };
     check
         .run(&mut source, &mut ingress, &mut |_, _, _| Ok(()))
@@ -239,18 +246,43 @@ fn a_lost_map_update_is_caught() {
     assert_eq!(report.entry_differences.len() as u64, report.differences);
 }
 
+fn wrong_checksum(frame: &mut Frame, outcome: &mut Outcome) {
+    let checksum = frame.data() + 25;
+    if outcome.retval == 4 && frame.linear()[12..14] == [8, 0] {
+        frame.memory_mut()[checksum] ^= 1;
+    }
+}
+
 #[test]
 fn a_wrong_checksum_is_caught() {
-    let report = check(
-        "router",
-        &Tampered(|frame, outcome| {
-            let checksum = frame.data() + 25;
-            if outcome.retval == 4 && frame.linear()[12..14] == [8, 0] {
-                frame.memory_mut()[checksum] ^= 1;
-            }
-        }),
-    );
+    let report = check("router", &Tampered(wrong_checksum));
     assert_eq!(aspects(&report), [Aspect::Bytes]);
+}
+
+#[test]
+fn what_a_mask_hides_is_counted_and_the_rest_stays() {
+    let all = check("router", &Tampered(wrong_checksum)).differences;
+    let hidden = "bytes:ipv4.header_checksum=planted";
+    let report = check_masked("router", &Tampered(wrong_checksum), &[hidden]);
+    assert_eq!(report.differences, 0);
+    assert_eq!(report.masked.counts()[0].packets, all);
+    let other = "bytes:ipv4.identification=not planted";
+    let report = check_masked("router", &Tampered(wrong_checksum), &[other]);
+    assert_eq!(report.differences, all);
+    assert_eq!(report.masked.counts()[0].packets, 0);
+    let lost = Edited(|insn| becomes_zero(insn, iom_core::helper::number::MAP_UPDATE_ELEM));
+    let all = check("stats", &lost).differences;
+    let names = module("stats")
+        .module
+        .maps
+        .iter()
+        .map(|map| format!("map:{}=lost", map.name))
+        .collect::<Vec<_>>();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let report = check_masked("stats", &lost, &names);
+    assert_eq!(report.differences, 0);
+    let entries = report.masked.counts().iter().map(|masked| masked.entries);
+    assert_eq!(entries.sum::<u64>(), all);
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use iom_core::abi::BackendError;
 
-use crate::cross_check::{CrossCheck, Report, frame_bytes};
+use crate::cross_check::{CrossCheck, Keep, Report, frame_bytes};
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::lane::{Lane, Setup};
+use crate::mask::{Mask, Masks};
 use crate::program::{LoadedProgram, ProgramArgs};
 use crate::progress::Progress;
 use crate::record::PacketWriter;
@@ -49,6 +50,10 @@ pub struct Args {
     /// Packet bytes in --packets, too
     #[arg(long, requires = "packets")]
     bytes: bool,
+    /// What may differ by design, with the reason: redirect, metadata, events, bytes:OFFSET-LENGTH,
+    /// bytes:PROTOCOL.FIELD (such as bytes:ipv4.identification), map:NAME, map:NAME:OFFSET-LENGTH
+    #[arg(long = "mask", value_name = "FIELD=REASON")]
+    masks: Vec<Mask>,
     /// Keep what repeats the first difference: packets, map seeds, command line
     #[arg(long, value_name = "DIR")]
     save_diff: Option<PathBuf>,
@@ -174,13 +179,13 @@ fn cross_check(
         .transpose()?;
     let progress = Progress::start("packets");
     let check = CrossCheck {
-        module: &program.module,
         lanes,
         queues: setup.queues,
-        keep: args.show.max(1),
+        keep: Keep::First(args.show.max(1)),
+        masks: &Masks::new(&args.masks, &[&program.module])?,
     };
     let report = check.run(&mut source, &mut ingress, &mut |backend, packet, view| {
-        progress.set(packet.id + 1);
+        progress.set(packet.id.saturating_add(1));
         match &mut packets {
             Some(writer) => Ok(writer.write(&program.module, backend, packet, view)?),
             None => Ok(()),

@@ -151,7 +151,12 @@ fn replay(
         let fault = ingress.fill(source, &mut batch, BATCH_PACKETS).err();
         running.run(&batch)?;
         outputs.take(&batch, &running, module)?;
-        progress.set(batch.packets().last().map_or(0, |packet| packet.id + 1));
+        progress.set(
+            batch
+                .packets()
+                .last()
+                .map_or(0, |packet| packet.id.saturating_add(1)),
+        );
         if fault.is_some() || batch.is_empty() {
             return Ok(fault);
         }
