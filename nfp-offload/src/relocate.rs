@@ -22,7 +22,7 @@ pub enum Relocation {
     GoAbort = 3,
     /// A branch to the firmware's entry for the next packet.
     NextPacket = 6,
-    /// A branch to a helper routine of the firmware: [`PLACEHOLDER`] plus the helper's number.
+    /// A branch to a helper routine of the firmware: 15,000 plus the helper's number.
     Helper = 7,
     /// A constant that is an address inside the program: the load address is added.
     Address = 8,

@@ -2,6 +2,7 @@
 //! captures of `pcaps/` and, where it is there, `../shared/pcaps`, in one interleaved run.
 //!
 //! `cargo bench -p iom-testbench --bench check_cost`
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -25,7 +25,7 @@ pub struct Report {
     pub packets: u64,
     /// Packets that a backend cannot take: backend, reason, count.
     pub not_comparable: BTreeMap<(String, String), u64>,
-    /// Packets with a difference that is listed as known.
+    /// Known differences that apply, with the packets on which they showed.
     pub known: BTreeMap<KnownDifference, u64>,
     /// What was hidden by masks.
     pub masked: Masks,
@@ -148,8 +148,13 @@ impl CrossCheck<'_> {
         ingress: &mut Ingress,
         observer: &mut Observer<'_>,
     ) -> anyhow::Result<Report> {
+        let known = self
+            .lanes
+            .iter()
+            .flat_map(|lane| KnownDifference::of_module(&lane.module));
         let mut report = Report {
             masked: self.masks.clone(),
+            known: known.map(|known| (known, 0)).collect(),
             ..Report::default()
         };
         let pairs: Vec<MapPairs> = self

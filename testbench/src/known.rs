@@ -2,6 +2,9 @@
 //! prints and counts those that apply; nothing else is forgiven.
 
 use iom_core::abi::XdpAction;
+use iom_core::helper::number;
+use iom_core::isa::{CallTarget, Insn};
+use iom_core::module::Module;
 
 use crate::compare::{Aspect, PacketView};
 
@@ -10,6 +13,8 @@ use crate::compare::{Aspect, PacketView};
 pub enum KnownDifference {
     /// The NFP's code knows no redirect.
     NfpRedirect,
+    /// The kernel's `trace_printk` lines go to a buffer that all of the machine shares.
+    PrintkLines,
 }
 
 impl KnownDifference {
@@ -19,6 +24,27 @@ impl KnownDifference {
             Self::NfpRedirect => {
                 "the NFP offload has no redirect: its epilogue aborts packets with any action above tx"
             }
+            Self::PrintkLines => {
+                "lines of bpf_trace_printk are not compared: the kernel's go to the tracing buffer"
+            }
+        }
+    }
+
+    /// The known differences that follow from what a module's programs call.
+    pub fn of_module(module: &Module) -> Vec<Self> {
+        let prints = Insn::Call {
+            target: CallTarget::Helper(number::TRACE_PRINTK),
+        };
+        let calls = |insn: &Insn| {
+            module
+                .programs
+                .iter()
+                .any(|program| program.insns.contains(insn))
+        };
+        if calls(&prints) {
+            vec![Self::PrintkLines]
+        } else {
+            Vec::new()
         }
     }
 

@@ -67,7 +67,7 @@ fn the_tour_is_real() {
             }
             _ => output(command, scratch.path()),
         };
-        real += &format!("{OPEN}$ {command}\n{prints}{CLOSE}{rest}");
+        real += &[OPEN, "$ ", command, "\n", &prints, CLOSE, rest].concat();
         tours += 1;
     }
     assert!(tours >= 5, "only {tours} commands in the tour");

@@ -1,5 +1,5 @@
 //! Translation of eBPF to micro-engine words, in the driver's way but without its optimisation
-//! passes. Three layers: [`crate::isa`] knows bits, [`emit`] operands, the other files idioms.
+//! passes. Three layers: [`crate::isa`] knows bits, `emit` operands, the other files idioms.
 //!
 //! eBPF `rN` lives in the general-purpose registers `2N` (low word) and `2N + 1` (high word), with
 //! the same contents in both banks.
