@@ -48,8 +48,8 @@ impl Backend for Interpreter {
 
     fn capabilities(&self) -> Capabilities {
         use MapType::{
-            Array, Cpumap, Devmap, DevmapHash, Hash, LpmTrie, LruHash, PercpuArray, PercpuHash,
-            ProgArray, Ringbuf,
+            Array, BloomFilter, Cpumap, Devmap, DevmapHash, Hash, LpmTrie, LruHash, LruPercpuHash,
+            PercpuArray, PercpuHash, ProgArray, Queue, Ringbuf, Stack,
         };
         Capabilities {
             program_types: vec![
@@ -64,7 +64,11 @@ impl Backend for Interpreter {
                 Hash,
                 PercpuHash,
                 LruHash,
+                LruPercpuHash,
                 LpmTrie,
+                Queue,
+                Stack,
+                BloomFilter,
                 ProgArray,
                 Ringbuf,
                 Devmap,

@@ -4,7 +4,7 @@
 use iom_core::abi::{Environment, TrapKind};
 use iom_core::helper::{self, RedirectMapCall, number};
 use iom_core::isa::Reg;
-use iom_core::map::{Errno, Map, Ringbuf};
+use iom_core::map::{Errno, Map, MapType, Ringbuf};
 
 use super::address::{self, Kind};
 use super::execute::{Called, Machine, Packet, Registers};
@@ -75,6 +75,12 @@ impl<'m> Machine<'m> {
                 let key = self.key(call, map, packet)?;
                 status(map.delete(&key))
             }
+            number::MAP_PUSH_ELEM => {
+                let (_, map) = self.map(call, 1)?;
+                let value = self.value(call, map, packet)?;
+                status(map.push(&value, call.get(3)))
+            }
+            number::MAP_POP_ELEM | number::MAP_PEEK_ELEM => self.map_pop_or_peek(call, packet)?,
             number::KTIME_GET_NS | number::KTIME_GET_BOOT_NS | number::KTIME_GET_COARSE_NS => {
                 packet.frame.ktime_ns
             }
@@ -155,6 +161,27 @@ impl<'m> Machine<'m> {
         let len = u64::from(map.spec().value_size);
         let value = self.memory.read(packet.frame, call.get(3), len)?;
         Ok(status(map.update(self.queue, &key, &value, call.get(4))))
+    }
+
+    /// The value that the second argument points to.
+    fn value(&self, call: &Call, map: &Map, packet: &Packet<'_>) -> Result<Vec<u8>, Fault> {
+        let len = u64::from(map.spec().value_size);
+        let value = self.memory.read(packet.frame, call.get(2), len)?;
+        Ok(value.into_owned())
+    }
+
+    fn map_pop_or_peek(&mut self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        let (_, map) = self.map(call, 1)?;
+        let mut value = self.value(call, map, packet)?;
+        let result = match call.helper {
+            number::MAP_POP_ELEM => map.pop(&mut value),
+            _ => map.peek(&mut value),
+        };
+        // A bloom filter leaves the value as it is, perhaps in memory that is read-only.
+        if map.spec().map_type != MapType::BloomFilter {
+            self.memory.write(packet.frame, call.get(2), &value)?;
+        }
+        Ok(status(result))
     }
 
     fn printk(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {

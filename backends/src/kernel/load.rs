@@ -172,7 +172,7 @@ fn create_maps(
     let create = |(spec, map): (_, &Arc<Map>)| {
         let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus).map_err(failed)?;
         if spec.map_type != MapType::ProgArray {
-            maps::import(&fd, spec, &map.contents()).map_err(|error| match error {
+            maps::import(&fd, spec, &map.seed()).map_err(|error| match error {
                 MapsError::Program { .. } => refused(request.entry, error.to_string()),
                 error => failed(error),
             })?;

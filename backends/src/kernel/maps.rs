@@ -163,20 +163,45 @@ fn pad(map: &MapFd, spec: &MapSpec, entry: &MapEntry) -> Result<Vec<u8>, MapsErr
 
 /// Everything in a map, sorted by key; per-CPU values for the CPUs of the queues.
 pub(super) fn dump(map: &MapFd, spec: &MapSpec, queues: u32) -> Result<MapContents, MapsError> {
+    match spec.map_type {
+        MapType::Queue | MapType::Stack => return dump_queue(map, spec),
+        MapType::Ringbuf | MapType::BloomFilter => return Ok(MapContents::default()),
+        _ => {}
+    }
     let mut entries = Vec::new();
-    if spec.map_type != MapType::Ringbuf {
-        let mut add = |key: &[u8], value: &[u8]| {
-            let value = unpad(spec, value, queues)?;
-            let key = key.to_vec();
-            entries.push(MapEntry { key, value });
-            Ok(())
-        };
-        if !dump_batches(map, spec, &mut add)? {
-            dump_keys(map, &mut add)?;
-        }
+    let mut add = |key: &[u8], value: &[u8]| {
+        let value = unpad(spec, value, queues)?;
+        let key = key.to_vec();
+        entries.push(MapEntry { key, value });
+        Ok(())
+    };
+    if !dump_batches(map, spec, &mut add)? {
+        dump_keys(map, &mut add)?;
     }
     entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     Ok(MapContents { entries })
+}
+
+/// Takes the values of a queue or stack out and puts them back, the oldest first.
+fn dump_queue(map: &MapFd, spec: &MapSpec) -> Result<MapContents, MapsError> {
+    let mut values = Vec::new();
+    let mut value = vec![0; map.value_bytes()];
+    while map.pop(&mut value)? {
+        values.push(value.clone());
+    }
+    if spec.map_type == MapType::Stack {
+        values.reverse();
+    }
+    for value in &values {
+        map.update(&[], value)?;
+    }
+    let entry = |value| MapEntry {
+        key: Vec::new(),
+        value: MapValue::Plain(value),
+    };
+    Ok(MapContents {
+        entries: values.into_iter().map(entry).collect(),
+    })
 }
 
 type AddEntry<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), MapsError>;

@@ -121,7 +121,7 @@ impl Backend for KernelBackend {
 const FRAME_BYTES: (usize, usize) = (14, 73_152);
 
 /// Map types that the harness creates, fills and dumps.
-const MAP_TYPES: [MapType; 12] = [
+const MAP_TYPES: [MapType; 15] = [
     MapType::Hash,
     MapType::Array,
     MapType::ProgArray,
@@ -134,6 +134,9 @@ const MAP_TYPES: [MapType; 12] = [
     MapType::Cpumap,
     MapType::DevmapHash,
     MapType::Ringbuf,
+    MapType::Queue,
+    MapType::Stack,
+    MapType::BloomFilter,
 ];
 
 /// What stays different from a live device, a sentence each.

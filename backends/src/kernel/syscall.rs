@@ -47,6 +47,7 @@ enum Command {
     MapGetFdById = 14,
     ObjGetInfoByFd = 15,
     BtfLoad = 18,
+    MapLookupAndDelete = 21,
     MapFreeze = 22,
     MapLookupBatch = 24,
 }
@@ -284,6 +285,17 @@ impl MapFd {
         bpf(Command::MapUpdate, &mut attr)
             .map(drop)
             .map_err(|source| self.error("update a key of", source))
+    }
+
+    /// Takes the next value out of a queue or stack; `false` if there is none.
+    pub(super) fn pop(&self, value: &mut [u8]) -> Result<bool, SyscallError> {
+        assert_eq!((self.key_bytes, value.len()), (0, self.value_bytes));
+        let mut attr = self.elem(0, address_mut(value));
+        match bpf(Command::MapLookupAndDelete, &mut attr) {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(source) => Err(self.error("take a value out of", source)),
+        }
     }
 
     /// The key after `key`, or the first; `false` at the end.

@@ -11,6 +11,7 @@ const MAP_UPDATE: i32 = 2;
 const MAP_DELETE: i32 = 3;
 const MAP_GET_NEXT_KEY: i32 = 4;
 const PROG_LOAD: i32 = 5;
+const MAP_LOOKUP_AND_DELETE: i32 = 21;
 const PROG_TEST_RUN: i32 = 10;
 const PROG_TYPE_XDP: u32 = 6;
 
@@ -108,6 +109,7 @@ impl KernelMap {
             .u32(8, spec.value_size)
             .u32(12, spec.max_entries)
             .u32(16, spec.flags.0)
+            .u64(64, spec.extra)
             .open(MAP_CREATE)?;
         Ok(Self {
             fd,
@@ -122,7 +124,13 @@ impl KernelMap {
     }
 
     fn element(&self, key: &[u8]) -> Attr {
-        Attr::new().u32(0, self.fd()).pointer(8, key.as_ptr())
+        // Maps without keys want a null pointer.
+        let start = if key.is_empty() {
+            std::ptr::null()
+        } else {
+            key.as_ptr()
+        };
+        Attr::new().u32(0, self.fd()).pointer(8, start)
     }
 
     /// Bytes of one CPU's value in what the system call moves.
@@ -162,6 +170,20 @@ impl KernelMap {
         } else {
             MapValue::Plain(values.next().unwrap())
         })
+    }
+
+    /// Whether a bloom filter may hold a value.
+    pub(crate) fn contains(&self, value: &[u8]) -> Result<(), Errno> {
+        let attr = self.element(&[]).pointer(16, value.as_ptr());
+        attr.call(MAP_LOOKUP).map(|_| ())
+    }
+
+    /// Takes the next value out of a queue or stack.
+    pub(crate) fn pop(&self) -> Result<MapValue, Errno> {
+        let mut value = vec![0_u8; self.value_size];
+        let attr = self.element(&[]).pointer(16, value.as_mut_ptr());
+        attr.call(MAP_LOOKUP_AND_DELETE)?;
+        Ok(MapValue::Plain(value))
     }
 
     pub(crate) fn delete(&self, key: &[u8]) -> Result<(), Errno> {
@@ -227,6 +249,18 @@ impl KernelProgram {
         Self::load(map, &RING_OPERATIONS)
     }
 
+    /// The program for queues and stacks.
+    pub(crate) fn for_queue(map: &KernelMap) -> Result<Self, Errno> {
+        Self::load(map, &QUEUE_OPERATIONS)
+    }
+
+    /// The program for bloom filters, which cannot pop.
+    pub(crate) fn for_bloom(map: &KernelMap) -> Result<Self, Errno> {
+        let mut code = QUEUE_OPERATIONS;
+        code[QUEUE_POP] = mov(0, 0);
+        Self::load(map, &code)
+    }
+
     fn load(map: &KernelMap, body: &[u64]) -> Result<Self, Errno> {
         let command = MapSpec::new("command", MapType::Array, 4, COMMAND_SIZE, 1);
         let command = KernelMap::create(&command)?;
@@ -273,6 +307,19 @@ impl KernelProgram {
         self.command(operation as u8, &parts).0
     }
 
+    /// Runs one operation on a queue, stack or bloom filter: what the helper returned, and the
+    /// first four bytes of the value afterwards.
+    pub(crate) fn run_queue(
+        &self,
+        operation: QueueOperation,
+        value: &[u8],
+        flags: u64,
+    ) -> (i64, u32) {
+        let flags = flags.to_le_bytes();
+        let parts = [(FLAGS, &flags[..]), (VALUE, value)];
+        self.command(operation as u8, &parts)
+    }
+
     fn command(&self, operation: u8, parts: &[(i16, &[u8])]) -> (i64, u32) {
         let mut command = vec![0_u8; COMMAND_SIZE as usize];
         command[OPERATION as usize] = operation;
@@ -299,6 +346,17 @@ impl KernelProgram {
         };
         (word(RESULT), word(READ) as u32)
     }
+}
+
+/// What a program does to a queue, stack or bloom filter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum QueueOperation {
+    /// `bpf_map_push_elem`
+    Push,
+    /// `bpf_map_pop_elem`
+    Pop,
+    /// `bpf_map_peek_elem`
+    Peek,
 }
 
 /// What a program does to a ring buffer.
@@ -384,6 +442,32 @@ const OPERATIONS: [u64; 20] = [
     mov(0, 2),
     insn(0x95, 0, 0, 0, 0),
 ];
+
+/// The same for queues and stacks.
+const QUEUE_OPERATIONS: [u64; 16] = [
+    mov_reg(2, 6),
+    insn(0x07, 2, 0, 0, VALUE as i32),
+    load_command(7, OPERATION),
+    insn(0x15, 7, 0, 4, QueueOperation::Pop as i32),
+    insn(0x15, 7, 0, 5, QueueOperation::Peek as i32),
+    load_command(3, FLAGS),
+    call(87),
+    goto(3),
+    // pop:
+    call(88),
+    goto(1),
+    // peek:
+    call(89),
+    // store:
+    store_command(RESULT, 0),
+    insn(0x61, 1, 6, VALUE, 0),
+    store_command(READ, 1),
+    mov(0, 2),
+    insn(0x95, 0, 0, 0, 0),
+];
+
+/// Where they pop.
+const QUEUE_POP: usize = 8;
 
 /// The same for ring buffers.
 const RING_OPERATIONS: [u64; 26] = [

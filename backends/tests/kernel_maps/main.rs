@@ -3,7 +3,10 @@
 
 mod bpf;
 
-use bpf::{KernelMap, KernelProgram, Operation, RESERVED, RingOperation, pin, possible_cpus};
+use bpf::{
+    KernelMap, KernelProgram, Operation, QueueOperation, RESERVED, RingOperation, pin,
+    possible_cpus,
+};
 use iom_core::abi::QueueId;
 use iom_core::map::{Errno, Map, MapFlags, MapSpec, MapType, MapValue};
 
@@ -285,11 +288,13 @@ fn kernel_lru_hashes() {
         }),
     ];
     for (max_entries, key) in keys {
-        for flags in [0, MapFlags::NO_COMMON_LRU] {
-            let mut lru = case(MapType::LruHash, max_entries).flags(flags);
-            lru.key = key;
-            lru.steps = 400 + max_entries * 3;
-            cases.push(lru);
+        for map_type in [MapType::LruHash, MapType::LruPercpuHash] {
+            for flags in [0, MapFlags::NO_COMMON_LRU] {
+                let mut lru = case(map_type, max_entries).flags(flags);
+                lru.key = key;
+                lru.steps = 400 + max_entries * 3;
+                cases.push(lru);
+            }
         }
     }
     compare_all("kernel_lru_hashes", &cases, 2);
@@ -312,10 +317,12 @@ fn kernel_maps_of_several_cpus() {
         (300, 0),
         (300, MapFlags::NO_COMMON_LRU),
     ] {
-        let mut lru = case(MapType::LruHash, max_entries).flags(flags);
-        lru.key = |random| (random.below(500) as u32).to_le_bytes().to_vec();
-        lru.steps = 400 + max_entries * 3;
-        cases.push(lru);
+        for map_type in [MapType::LruHash, MapType::LruPercpuHash] {
+            let mut lru = case(map_type, max_entries).flags(flags);
+            lru.key = |random| (random.below(500) as u32).to_le_bytes().to_vec();
+            lru.steps = 400 + max_entries * 3;
+            cases.push(lru);
+        }
     }
     for case in &mut cases {
         case.cpus = possible_cpus();
@@ -384,6 +391,104 @@ fn kernel_prog_arrays() {
             ),
         };
         assert_eq!(ours, kernel, "key {key:?} flags {flags} at step {step}");
+    }
+}
+
+fn status(result: Result<(), Errno>) -> i64 {
+    result.map_or_else(|errno| i64::from(-errno.number()), |()| 0)
+}
+
+#[test]
+fn kernel_queues_and_stacks() {
+    if !kernel_is_here("kernel_queues_and_stacks") {
+        return;
+    }
+    for (map_type, seed) in [MapType::Queue, MapType::Stack].into_iter().zip(1..) {
+        let spec = MapSpec::new("m", map_type, 0, 4, 5);
+        let kernel = KernelMap::create(&spec).unwrap();
+        let program = KernelProgram::for_queue(&kernel).unwrap();
+        let ours = Map::create(&spec, 1).unwrap();
+        let mut random = Random(seed);
+        for step in 0..1500 {
+            let at = format!("{} step {step}", map_type.name());
+            let value = word_value(&mut random);
+            let flags = [0, 0, 0, 2, 2, 1, 3, 4][random.below(8) as usize];
+            let mut found = value.clone();
+            let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+            match random.below(9) {
+                0..2 => {
+                    let got = status(ours.push(&value, flags));
+                    let expected = program.run_queue(QueueOperation::Push, &value, flags).0;
+                    assert_eq!(got, expected, "push flags {flags} at {at}");
+                }
+                2 => {
+                    let got = status(ours.pop(&mut found));
+                    let expected = program.run_queue(QueueOperation::Pop, &value, 0);
+                    assert_eq!((got, word(&found)), expected, "pop at {at}");
+                }
+                3 => {
+                    let got = status(ours.peek(&mut found));
+                    let expected = program.run_queue(QueueOperation::Peek, &value, 0);
+                    assert_eq!((got, word(&found)), expected, "peek at {at}");
+                }
+                4..6 => {
+                    let value = MapValue::Plain(value);
+                    let expected = kernel.update(&[], &value, flags);
+                    assert_eq!(ours.user_update(&[], &value, flags), expected, "{at}");
+                }
+                6 => assert_eq!(ours.user_pop(), kernel.pop(), "{at}"),
+                7 => assert_eq!(ours.user_lookup(&[]), kernel.lookup(&[]), "{at}"),
+                _ => assert_eq!(ours.user_delete(&[]), kernel.delete(&[]), "{at}"),
+            }
+        }
+    }
+}
+
+/// With `BPF_F_ZERO_SEED` values that were never put in are found or not as in the kernel.
+#[test]
+fn kernel_bloom_filters() {
+    if !kernel_is_here("kernel_bloom_filters") {
+        return;
+    }
+    let shapes = [
+        (4, 20, 0),
+        (4, 300, 1),
+        (8, 40, 3),
+        (7, 33, 15),
+        (13, 64, 2),
+        (24, 9, 7),
+    ];
+    for (value_size, max_entries, hashes) in shapes {
+        let mut spec = MapSpec::new("m", MapType::BloomFilter, 0, value_size, max_entries);
+        spec.flags = MapFlags(MapFlags::ZERO_SEED);
+        spec.extra = hashes;
+        let kernel = KernelMap::create(&spec).unwrap();
+        let program = KernelProgram::for_bloom(&kernel).unwrap();
+        let ours = Map::create(&spec, 1).unwrap();
+        let mut random = Random(u64::from(value_size));
+        let mut false_positives = 0;
+        for step in 0..2000 {
+            let at = format!("{value_size} bytes, {hashes} hashes, step {step}");
+            let mut value = vec![random.below(8) as u8; value_size as usize];
+            value[0] = random.below(256) as u8;
+            let flags = [0, 0, 0, 0, 1, 2, 4][random.below(7) as usize];
+            if random.below(60) == 0 {
+                let plain = MapValue::Plain(value);
+                let expected = kernel.update(&[], &plain, flags);
+                assert_eq!(ours.user_update(&[], &plain, flags), expected, "{at}");
+            } else if random.below(60) == 0 {
+                let expected = program.run_queue(QueueOperation::Push, &value, flags).0;
+                assert_eq!(status(ours.push(&value, flags)), expected, "{at}");
+            } else {
+                let got = ours.peek(&mut value);
+                assert_eq!(got, kernel.contains(&value), "{at}");
+                let expected = program.run_queue(QueueOperation::Peek, &value, 0).0;
+                assert_eq!(status(got), expected, "{at}");
+                false_positives += u32::from(got.is_ok());
+            }
+        }
+        assert!(false_positives > 0, "the filter never found anything");
+        assert_eq!(ours.user_delete(&[]), kernel.delete(&[]));
     }
 }
 
@@ -471,6 +576,10 @@ fn kernel_creation() {
         MapType::Hash,
         MapType::PercpuHash,
         MapType::LruHash,
+        MapType::LruPercpuHash,
+        MapType::Queue,
+        MapType::Stack,
+        MapType::BloomFilter,
         MapType::LpmTrie,
         MapType::ProgArray,
         MapType::Ringbuf,
@@ -482,7 +591,7 @@ fn kernel_creation() {
     let values = [0, 1, 4, 8, 12, 32 << 10, (32 << 10) + 1, 4 << 20];
     let entries = [0, 1, 3, 16, 4096, 4096 * 3, 8192, 8193];
     let mut flags: Vec<u32> = (0..16).map(|bit| 1 << bit).collect();
-    flags.extend([0, 0x18, 0x180, 0x88, 0x81, 0x9, 3, 0x41]);
+    flags.extend([0, 0x18, 0x180, 0x88, 0x81, 0x9, 3, 6, 0x41]);
     let mut differences = Vec::new();
     let mut compared = 0;
     for map_type in types {

@@ -16,6 +16,9 @@ pub enum Argument {
     MapKey,
     /// Initialised memory of the map's value size.
     MapValue,
+    /// Memory of the map's value size that the helper fills, which need not be initialised; a bloom
+    /// filter reads it.
+    MapValueWrite,
     /// Memory that the helper reads; its length is in the next register.
     MemoryRead {
         /// A null pointer is fine (with a length of 0).
@@ -116,8 +119,8 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 }
 
 use Argument::{
-    AllocationSize, Anything, Context, Map, MapKey, MapValue, MemoryRead, MemoryWrite,
-    RingbufRecord, Size,
+    AllocationSize, Anything, Context, Map, MapKey, MapValue, MapValueWrite, MemoryRead,
+    MemoryWrite, RingbufRecord, Size,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
@@ -174,6 +177,9 @@ pub mod number {
     pub const REDIRECT_MAP: u32 = 51;
     pub const XDP_ADJUST_META: u32 = 54;
     pub const XDP_ADJUST_TAIL: u32 = 65;
+    pub const MAP_PUSH_ELEM: u32 = 87;
+    pub const MAP_POP_ELEM: u32 = 88;
+    pub const MAP_PEEK_ELEM: u32 = 89;
     pub const JIFFIES64: u32 = 118;
     pub const KTIME_GET_BOOT_NS: u32 = 125;
     pub const RINGBUF_OUTPUT: u32 = 130;
@@ -283,6 +289,27 @@ const CATALOGUE: &[(u32, Prototype)] = &[
         Prototype {
             backends: SIM_NFP,
             ..ADJUST
+        },
+    ),
+    (
+        number::MAP_PUSH_ELEM,
+        Prototype {
+            arguments: &[Map, MapValue, Anything],
+            ..PLAIN
+        },
+    ),
+    (
+        number::MAP_POP_ELEM,
+        Prototype {
+            arguments: &[Map, MapValueWrite],
+            ..PLAIN
+        },
+    ),
+    (
+        number::MAP_PEEK_ELEM,
+        Prototype {
+            arguments: &[Map, MapValueWrite],
+            ..PLAIN
         },
     ),
     (number::JIFFIES64, PLAIN),
@@ -396,6 +423,9 @@ mod tests {
                 "redirect_map",
                 "xdp_adjust_meta",
                 "xdp_adjust_tail",
+                "map_push_elem",
+                "map_pop_elem",
+                "map_peek_elem",
                 "jiffies64",
                 "ktime_get_boot_ns",
                 "ringbuf_output",

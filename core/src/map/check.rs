@@ -14,6 +14,10 @@ const PERCPU_VALUE_MAX: u32 = 32 << 10;
 const HASH_ELEMENT_MAX: u64 = (4 << 20) - 48;
 /// Largest LPM value, likewise.
 const LPM_VALUE_MAX: u32 = (4 << 20) - 256 - 40;
+/// Largest value of a queue, stack or bloom filter (`KMALLOC_MAX_SIZE`).
+const KMALLOC_MAX: u32 = 4 << 20;
+/// Most hash functions of a bloom filter.
+const BLOOM_HASHES_MAX: u64 = 15;
 /// Most CPUs that x86-64 kernels are built for.
 const CPUS_MAX: u32 = 8192;
 /// Page size that a ring buffer's size is measured in.
@@ -25,12 +29,19 @@ const ACCESS: u32 =
 /// Refuses what Linux refuses, with its error number.
 pub(super) fn check(spec: &MapSpec) -> Result<(), MapError> {
     check_flags(spec)?;
+    if spec.extra != 0 && spec.map_type != MapType::BloomFilter {
+        return Err(field(spec, "map_extra", "0", Errno::EINVAL));
+    }
     if spec.max_entries == 0 {
         return Err(field(spec, "max_entries", "at least 1", Errno::EINVAL));
     }
     match spec.map_type {
         MapType::Array | MapType::PercpuArray | MapType::ProgArray => check_array(spec),
-        MapType::Hash | MapType::PercpuHash | MapType::LruHash => check_hash(spec),
+        MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
+            check_hash(spec)
+        }
+        MapType::Queue | MapType::Stack => check_queue(spec),
+        MapType::BloomFilter => check_bloom(spec),
         MapType::LpmTrie => check_lpm(spec),
         MapType::Ringbuf => check_ringbuf(spec),
         MapType::Devmap | MapType::DevmapHash | MapType::Cpumap => check_targets(spec),
@@ -51,7 +62,10 @@ const fn allowed_flags(map_type: MapType) -> Option<u32> {
         MapType::Hash => Some(array | MapFlags::NO_PREALLOC | MapFlags::ZERO_SEED),
         MapType::PercpuHash => Some(ACCESS | MapFlags::NO_PREALLOC | MapFlags::ZERO_SEED),
         MapType::LruHash => Some(array | MapFlags::NO_COMMON_LRU | MapFlags::ZERO_SEED),
+        MapType::LruPercpuHash => Some(ACCESS | MapFlags::NO_COMMON_LRU | MapFlags::ZERO_SEED),
         MapType::LpmTrie => Some(array | MapFlags::NO_PREALLOC),
+        MapType::Queue | MapType::Stack => Some(array),
+        MapType::BloomFilter => Some(array | MapFlags::ZERO_SEED),
         MapType::Ringbuf | MapType::Cpumap => Some(MapFlags::NUMA_NODE),
         MapType::Devmap | MapType::DevmapHash => {
             Some(MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY)
@@ -75,7 +89,8 @@ fn check_flags(spec: &MapSpec) -> Result<(), MapError> {
         errno,
     };
     let flags = spec.flags;
-    if spec.map_type == MapType::LruHash && flags.contains(MapFlags::NO_PREALLOC) {
+    let lru = matches!(spec.map_type, MapType::LruHash | MapType::LruPercpuHash);
+    if lru && flags.contains(MapFlags::NO_PREALLOC) {
         return Err(error("an LRU map is always preallocated", Errno::ENOTSUPP));
     }
     if flags.0 & !allowed != 0 {
@@ -85,6 +100,12 @@ fn check_flags(spec: &MapSpec) -> Result<(), MapError> {
         || flags.contains(MapFlags::RDONLY_PROG | MapFlags::WRONLY_PROG)
     {
         return Err(error("read-only and write-only at once", Errno::EINVAL));
+    }
+    if lru && flags.contains(MapFlags::NO_COMMON_LRU | MapFlags::NUMA_NODE) {
+        return Err(error(
+            "lists of each CPU's own, but memory of one node",
+            Errno::EINVAL,
+        ));
     }
     if spec.map_type == MapType::LpmTrie && !flags.contains(MapFlags::NO_PREALLOC) {
         return Err(error("an LPM trie needs BPF_F_NO_PREALLOC", Errno::EINVAL));
@@ -156,6 +177,35 @@ fn check_ringbuf(spec: &MapSpec) -> Result<(), MapError> {
     require(spec, "max_entries", size, allowed, Errno::EINVAL)
 }
 
+fn check_queue(spec: &MapSpec) -> Result<(), MapError> {
+    check_keyless(spec)?;
+    let bytes = (u64::from(spec.max_entries) + 1) * u64::from(spec.value_size);
+    let fits = bytes <= MEMORY_MAX;
+    let allowed = "what takes at most 4 GiB";
+    require(spec, "max_entries", fits, allowed, Errno::ENOMEM)
+}
+
+fn check_bloom(spec: &MapSpec) -> Result<(), MapError> {
+    check_keyless(spec)?;
+    if spec.extra & !BLOOM_HASHES_MAX == 0 {
+        return Ok(());
+    }
+    Err(field(
+        spec,
+        "map_extra",
+        "at most 15 hash functions",
+        Errno::EINVAL,
+    ))
+}
+
+fn check_keyless(spec: &MapSpec) -> Result<(), MapError> {
+    require(spec, "key_size", spec.key_size == 0, "0", Errno::EINVAL)?;
+    let some = spec.value_size != 0;
+    require(spec, "value_size", some, "at least 1", Errno::EINVAL)?;
+    let fits = spec.value_size <= KMALLOC_MAX;
+    require(spec, "value_size", fits, "at most 4 MiB", Errno::E2BIG)
+}
+
 fn check_targets(spec: &MapSpec) -> Result<(), MapError> {
     require(spec, "key_size", spec.key_size == 4, "4", Errno::EINVAL)?;
     let value = matches!(spec.value_size, 4 | 8);
@@ -219,6 +269,7 @@ fn field(spec: &MapSpec, name: &'static str, allowed: &'static str, errno: Errno
     let value = match name {
         "key_size" => spec.key_size,
         "value_size" => spec.value_size,
+        "map_extra" => spec.extra as u32,
         _ => spec.max_entries,
     };
     MapError::Field {

@@ -47,7 +47,7 @@ impl HashMap {
     /// machine with this many CPUs.
     pub(super) fn new(spec: &MapSpec, queues: u32, cpus: u32) -> Result<Self, Errno> {
         let per_cpu = spec.map_type.is_per_cpu();
-        let lru = spec.map_type == MapType::LruHash;
+        let lru = matches!(spec.map_type, MapType::LruHash | MapType::LruPercpuHash);
         let own_lists = spec.flags.contains(MapFlags::NO_COMMON_LRU);
         let key_size = spec.key_size as usize;
         let value_size = spec.value_size as usize;
@@ -125,8 +125,11 @@ impl HashMap {
     ) -> Result<(), Errno> {
         let hash = hash_key(key);
         let mut writer = self.lock();
-        if self.lru {
+        if self.lru && !self.per_cpu {
             return self.update_lru(&mut writer, queue, key, mode, &write);
+        }
+        if self.lru {
+            return self.update_percpu_lru(&mut writer, queue, key, mode, &write);
         }
         let found = self.find(hash, key);
         mode.check(found.is_some())?;
@@ -180,6 +183,46 @@ impl HashMap {
         });
         // The element that was replaced, or the new one if it came to nothing.
         if let Some(unused) = result.unwrap_or(Some(element)) {
+            self.free_element(writer, unused);
+        }
+        result.map(|_| ())
+    }
+
+    /// As above, but the values of an entry that is there are written where they are, and no node
+    /// is taken where there must be one (`__htab_lru_percpu_map_update_elem`).
+    fn update_percpu_lru(
+        &self,
+        writer: &mut Writer,
+        queue: u32,
+        key: &[u8],
+        mode: UpdateMode,
+        write: &impl Fn(&Self, u32, bool),
+    ) -> Result<(), Errno> {
+        let hash = hash_key(key);
+        let mut taken = None;
+        if mode != UpdateMode::Exist {
+            let node = self.with_lru(writer, |lru, elements| lru.take(queue, elements));
+            taken = Some(node.flatten().ok_or(Errno::ENOMEM)?);
+        }
+        let found = self.find(hash, key);
+        let result = mode
+            .check(found.is_some())
+            .and_then(|()| match (found, taken) {
+                (Some(old), _) => {
+                    self.references().set(old.element);
+                    write(self, old.element, false);
+                    Ok(taken)
+                }
+                (None, None) => Ok(None),
+                (None, Some(element)) => {
+                    self.fill_element(element, key, write)?;
+                    let hash_of = |other| self.hash_of(other);
+                    self.table
+                        .insert(&mut writer.fill, hash, element, hash_of)?;
+                    Ok(None)
+                }
+            });
+        if let Some(unused) = result.unwrap_or(taken) {
             self.free_element(writer, unused);
         }
         result.map(|_| ())

@@ -1,9 +1,11 @@
 //! A created map: one interface over the storage of each type.
 
 use super::array::ArrayMap;
+use super::bloom::Bloom;
 use super::check::check;
 use super::hash::HashMap;
 use super::lpm_trie::LpmTrie;
+use super::queue::QueueStack;
 use super::ringbuf::Ringbuf;
 use super::slots::SlotArray;
 use super::{
@@ -29,6 +31,8 @@ enum Storage {
     LpmTrie(Box<LpmTrie>),
     Slots(SlotArray),
     Ringbuf(Ringbuf),
+    Queue(QueueStack),
+    Bloom(Bloom),
 }
 
 /// Why a map cannot be created or filled.
@@ -123,16 +127,20 @@ impl Map {
             MapType::Array | MapType::PercpuArray => {
                 ArrayMap::new(spec, queues).map(Storage::Array)
             }
-            MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::DevmapHash => {
-                HashMap::new(spec, queues, cpus.max(queues))
-                    .map(Box::new)
-                    .map(Storage::Hash)
-            }
+            MapType::Hash
+            | MapType::PercpuHash
+            | MapType::LruHash
+            | MapType::LruPercpuHash
+            | MapType::DevmapHash => HashMap::new(spec, queues, cpus.max(queues))
+                .map(Box::new)
+                .map(Storage::Hash),
             MapType::ProgArray | MapType::Devmap | MapType::Cpumap => {
                 SlotArray::new(spec).map(Storage::Slots)
             }
             MapType::LpmTrie => Ok(Storage::LpmTrie(Box::new(LpmTrie::new(spec)))),
             MapType::Ringbuf => Ringbuf::new(spec).map(Storage::Ringbuf),
+            MapType::Queue | MapType::Stack => Ok(Storage::Queue(QueueStack::new(spec))),
+            MapType::BloomFilter => Bloom::new(spec).map(Storage::Bloom),
             other => {
                 return Err(MapError::Unsupported {
                     name: spec.name.clone(),
@@ -184,7 +192,7 @@ impl Map {
             Storage::Hash(hash) => hash.lookup(queue.0, key),
             Storage::LpmTrie(trie) => trie.lookup(key),
             Storage::Slots(slots) => slots.lookup(key),
-            Storage::Ringbuf(_) => None,
+            Storage::Ringbuf(_) | Storage::Queue(_) | Storage::Bloom(_) => None,
         }
     }
 
@@ -208,7 +216,9 @@ impl Map {
             Storage::Hash(hash) => hash.update(queue.0, key, value, mode),
             Storage::LpmTrie(trie) => trie.update(key, value, mode),
             // The verifier refuses programs that update these.
-            Storage::Slots(_) | Storage::Ringbuf(_) => Err(Errno::EOPNOTSUPP),
+            Storage::Slots(_) | Storage::Ringbuf(_) | Storage::Queue(_) | Storage::Bloom(_) => {
+                Err(Errno::EOPNOTSUPP)
+            }
         }
     }
 
@@ -220,7 +230,40 @@ impl Map {
             Storage::Hash(hash) => hash.delete(key),
             Storage::LpmTrie(trie) => trie.delete(key),
             // The verifier refuses programs that delete from these.
-            Storage::Slots(_) | Storage::Ringbuf(_) => Err(Errno::EOPNOTSUPP),
+            Storage::Slots(_) | Storage::Ringbuf(_) | Storage::Queue(_) | Storage::Bloom(_) => {
+                Err(Errno::EOPNOTSUPP)
+            }
+        }
+    }
+
+    /// `map_push_elem`: adds a value to a queue, stack or bloom filter.
+    pub fn push(&self, value: &[u8], flags: u64) -> Result<(), Errno> {
+        self.check_sizes(&[], Some(value))?;
+        match &self.storage {
+            Storage::Queue(queue) => queue.push(value, flags),
+            Storage::Bloom(bloom) => bloom.push(value, flags),
+            // The verifier refuses programs that push to others.
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// `map_pop_elem`: takes the next value out of a queue or stack; zeros if there is none.
+    pub fn pop(&self, value: &mut [u8]) -> Result<(), Errno> {
+        self.check_sizes(&[], Some(value))?;
+        match &self.storage {
+            Storage::Queue(queue) => give(queue.pop(), value),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// `map_peek_elem`: the next value of a queue or stack, or zeros; of a bloom filter, whether
+    /// `value` may be in.
+    pub fn peek(&self, value: &mut [u8]) -> Result<(), Errno> {
+        self.check_sizes(&[], Some(value))?;
+        match &self.storage {
+            Storage::Queue(queue) => give(queue.peek(), value),
+            Storage::Bloom(bloom) => bloom.peek(value),
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -255,6 +298,9 @@ impl Map {
             Storage::Hash(hash) => hash.lookup_all(key),
             Storage::LpmTrie(trie) => trie.lookup(key).map(|value| vec![value.to_vec()]),
             Storage::Slots(slots) => slots.value(key).map(|value| vec![value]),
+            Storage::Queue(queue) => queue.peek().map(|value| vec![value]),
+            // There a value is the question: `Map::peek`.
+            Storage::Bloom(_) => return Err(Errno::EOPNOTSUPP),
             Storage::Ringbuf(_) => return Err(Errno::ENOTSUPP),
         };
         Ok(self.map_value(values.ok_or(Errno::ENOENT)?))
@@ -276,25 +322,56 @@ impl Map {
         }
         self.check_sizes(key, None)?;
         match &self.storage {
-            Storage::Array(_) => Err(Errno::EINVAL),
+            Storage::Array(_) | Storage::Queue(_) => Err(Errno::EINVAL),
             Storage::Hash(hash) => hash.delete(key),
             Storage::LpmTrie(trie) => trie.delete(key),
             Storage::Slots(slots) => slots.delete(key),
+            Storage::Bloom(_) => Err(Errno::EOPNOTSUPP),
             Storage::Ringbuf(_) => Err(Errno::ENOTSUPP),
         }
     }
 
-    /// What it holds now, sorted by key; nothing of a ring buffer. A program that runs meanwhile may change values while
-    /// they are read, as in the kernel.
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` of a queue or stack by user space.
+    pub fn user_pop(&self) -> Result<MapValue, Errno> {
+        let restricted = MapFlags::RDONLY | MapFlags::WRONLY;
+        if self.spec.frozen || self.spec.flags.0 & restricted != 0 {
+            return Err(Errno::EPERM);
+        }
+        match &self.storage {
+            Storage::Queue(queue) => queue.pop().map(MapValue::Plain).ok_or(Errno::ENOENT),
+            _ => Err(Errno::ENOTSUPP),
+        }
+    }
+
+    /// What it holds now, sorted by key; of a queue or stack the oldest first; nothing of a ring
+    /// buffer or bloom filter. A program that runs meanwhile may change values while they are
+    /// read, as in the kernel.
     pub fn contents(&self) -> MapContents {
         let mut entries = match &self.storage {
             Storage::Array(array) => array.entries(),
             Storage::Hash(hash) => hash.entries(),
             Storage::LpmTrie(trie) => trie.entries(),
             Storage::Slots(slots) => slots.entries(),
-            Storage::Ringbuf(_) => Vec::new(),
+            Storage::Queue(queue) => queue.entries(),
+            Storage::Ringbuf(_) | Storage::Bloom(_) => Vec::new(),
         };
-        entries.sort_unstable();
+        if !self.spec.map_type.is_keyless() {
+            entries.sort_unstable();
+        }
+        self.to_contents(entries)
+    }
+
+    /// What another backend puts into its own map to make it like this one was before the first
+    /// packet: the contents, and of a bloom filter the values that it was loaded with.
+    pub fn seed(&self) -> MapContents {
+        let Storage::Bloom(bloom) = &self.storage else {
+            return self.contents();
+        };
+        let values = bloom.seeds().into_iter();
+        self.to_contents(values.map(|value| (Vec::new(), vec![value])).collect())
+    }
+
+    fn to_contents(&self, entries: Vec<(Vec<u8>, Vec<Vec<u8>>)>) -> MapContents {
         let entries = entries
             .into_iter()
             .map(|(key, values)| MapEntry {
@@ -351,6 +428,8 @@ impl Map {
             Storage::LpmTrie(trie) => trie.clear(),
             Storage::Slots(slots) => slots.clear(),
             Storage::Ringbuf(ring) => drop(ring.drain()),
+            Storage::Queue(queue) => queue.clear(),
+            Storage::Bloom(bloom) => bloom.clear(),
         }
     }
 
@@ -376,6 +455,8 @@ impl Map {
             Storage::Hash(hash) => hash.update_all(0, key, &values, mode),
             Storage::LpmTrie(trie) => trie.update(key, &values[0], mode),
             Storage::Slots(slots) => slots.update(key, &values[0], mode),
+            Storage::Queue(queue) => queue.push(&values[0], flags),
+            Storage::Bloom(bloom) => bloom.seed(&values[0], flags),
             Storage::Ringbuf(_) => Err(Errno::ENOTSUPP),
         }
     }
@@ -405,6 +486,16 @@ impl Map {
             Err(Errno::EINVAL)
         }
     }
+}
+
+/// Hands a value of a queue or stack out, or zeros.
+fn give(found: Option<Vec<u8>>, value: &mut [u8]) -> Result<(), Errno> {
+    let Some(found) = found else {
+        value.fill(0);
+        return Err(Errno::ENOENT);
+    };
+    value.copy_from_slice(&found);
+    Ok(())
 }
 
 /// A hash of devices has no empty places, and takes new entries under `BPF_EXIST` too

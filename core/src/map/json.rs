@@ -1,7 +1,8 @@
 //! Map contents as JSON: what `--dump-maps` writes and `--seed-maps` reads.
 //!
 //! `{"map name":{"type":"hash","entries":[{"key":"hex","value":"hex"}]}}`, where a per-CPU map has a
-//! list of values, one for each CPU, and a prog array may name a program: `"program":"name"`.
+//! list of values, one for each CPU, and a prog array may name a program: `"program":"name"`. Queues
+//! and stacks have empty keys and their values the oldest first.
 
 use std::fmt;
 
@@ -107,7 +108,7 @@ pub enum MapFileError {
 }
 
 impl MapSeed {
-    /// The entries for a map that the module declares, sorted by key, so that the order of a file
+    /// The entries for a map that the module declares, sorted by key if there are keys, so that the order of a file
     /// does not decide what an LRU map evicts. `program` finds a program's number in the
     /// module by its name.
     pub fn contents(
@@ -125,6 +126,9 @@ impl MapSeed {
         let entries = self.entries.iter();
         let entries = entries.map(|entry| self.entry(entry, spec, &program));
         let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        if spec.map_type.is_keyless() {
+            return Ok(MapContents { entries });
+        }
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         match entries.windows(2).find(|pair| pair[0].key == pair[1].key) {
             None => Ok(MapContents { entries }),
@@ -469,6 +473,22 @@ mod tests {
         );
         expect!["map m: key 01 is there twice"]
             .assert_eq(&read("01", "01").unwrap_err().to_string());
+    }
+
+    #[test]
+    fn values_of_a_queue_keep_their_order() {
+        let spec = MapSpec::new("q", MapType::Queue, 0, 1, 4);
+        let entry = |value: u8| format!(r#"{{"key":"","value":"{value:02x}"}}"#);
+        let entries = [2, 1, 1].map(entry).join(",");
+        let text = format!(r#"{{"q":{{"type":"queue","entries":[{entries}]}}}}"#);
+        let contents = from_json(&text).unwrap()[0].contents(&spec, |_| None);
+        let contents = contents.unwrap();
+        let map = crate::map::Map::create(&spec, 1).unwrap();
+        map.load(&contents).unwrap();
+        assert_eq!(map.contents(), contents);
+        let values = contents.entries.into_iter().map(|entry| entry.value);
+        let expected = [2, 1, 1].map(|value| MapValue::Plain(vec![value]));
+        assert_eq!(values.collect::<Vec<_>>(), expected);
     }
 
     #[test]

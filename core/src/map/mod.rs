@@ -1,6 +1,7 @@
 //! Maps: their declarations, their memory and what a program and a user may do with them.
 
 mod array;
+mod bloom;
 mod check;
 mod contents;
 mod errno;
@@ -9,6 +10,7 @@ mod instance;
 mod json;
 mod lpm_trie;
 mod lru;
+mod queue;
 mod ringbuf;
 mod slab;
 mod slots;

@@ -113,6 +113,11 @@ impl MapType {
             Self::PercpuHash | Self::PercpuArray | Self::LruPercpuHash
         )
     }
+
+    /// Whether its entries have values but no keys, and programs push, pop and peek them.
+    pub const fn is_keyless(self) -> bool {
+        matches!(self, Self::Queue | Self::Stack | Self::BloomFilter)
+    }
 }
 
 /// `map_flags` of `BPF_MAP_CREATE`, with Linux's bits.

@@ -282,8 +282,10 @@ impl<'a> Analysis<'a> {
             (Some(Returns::Scalar), _) => Value::ANY_NUMBER,
             _ => Value::Mixed,
         };
-        let writes =
-            prototype.is_none_or(|prototype| prototype.arguments.contains(&Argument::MemoryWrite));
+        let fills = |argument: &Argument| {
+            matches!(argument, Argument::MemoryWrite | Argument::MapValueWrite)
+        };
+        let writes = prototype.is_none_or(|prototype| prototype.arguments.iter().any(fills));
         for reg in [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
             if let Value::Pointer {
                 to: Pointer::Stack { .. },

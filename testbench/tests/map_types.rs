@@ -1,0 +1,78 @@
+//! One small program for each map type, `maps/NAME.bpf` with the seeds `maps/NAME.json`: the
+//! simulator and the kernel agree on what it does and on what its maps hold afterwards.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Frames of eighty sources, some of them more often than others, at offset 26.
+fn frames() -> String {
+    let mut state = 1_u32;
+    let mut text = String::from("[");
+    for number in 0..400 {
+        state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        let roll = state >> 16;
+        let source = if roll & 1 == 0 {
+            roll >> 1 & 7
+        } else {
+            roll >> 1 & 0x5f
+        };
+        let mut frame = vec![0_u8; 60 + roll as usize % 40];
+        frame[12] = 8;
+        frame[26..30].copy_from_slice(&source.to_be_bytes());
+        frame[40] = number as u8;
+        let comma = if number == 0 { "" } else { "," };
+        write!(text, "{comma}{{\"name\":\"{number}\",\"hex\":\"").unwrap();
+        for byte in frame {
+            write!(text, "{byte:02x}").unwrap();
+        }
+        text += "\"}";
+    }
+    text + "]"
+}
+
+fn check(dir: &Path, program: &Path, queues: &str) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iom"));
+    command.current_dir(dir).arg("check").arg(program);
+    command.args(["-i", "frames.json", "--backends", "sim,kernel"]);
+    command.args(["--queues", queues]);
+    let seeds = program.with_extension("json");
+    if seeds.exists() {
+        command.arg("--seed-maps").arg(seeds);
+    }
+    let output = command.output().unwrap();
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let program = program.display();
+    Err(format!("{program}, {queues} queues:\n{text}{errors}"))
+}
+
+#[test]
+fn kernel_and_simulator_agree_on_every_map_type() {
+    if let Err(missing) = iom_backends::kernel::KernelBackend::probe() {
+        let required = std::env::var_os("IOM_REQUIRE_KERNEL").is_some_and(|value| value == "1");
+        assert!(!required, "IOM_REQUIRE_KERNEL=1, but {missing}");
+        eprintln!("kernel_and_simulator_agree_on_every_map_type: skipped: {missing}");
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("frames.json"), frames()).unwrap();
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/maps");
+    let mut programs: Vec<PathBuf> = std::fs::read_dir(programs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "bpf"))
+        .collect();
+    programs.sort();
+    let failures: Vec<String> = programs
+        .iter()
+        .flat_map(|program| ["1", "2"].map(|queues| check(dir.path(), program, queues)))
+        .filter_map(Result::err)
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
