@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Raw = 7,
     /// A function of the program, by slot: for callbacks only.
     Function = 8,
+    /// The key of a map's entry that the callback at the call depth that the number says looks at.
+    Key = 9,
 }
 
 /// Where offset 0 lies in the lower 32 bits.
@@ -53,6 +55,7 @@ pub(super) const fn kind(address: u64) -> Option<Kind> {
         6 => Some(Kind::Record),
         7 => Some(Kind::Raw),
         8 => Some(Kind::Function),
+        9 => Some(Kind::Key),
         _ => None,
     }
 }

@@ -201,6 +201,7 @@ impl Loaded {
             maps: &self.maps,
             memory: Memory::new(values, raw),
             callers: [Caller::default(); FRAMES_MAX],
+            repeats: std::array::from_fn(|_| None),
             queue,
             environment: self.environment,
             budget: self.budget,

@@ -9,6 +9,7 @@ use super::address::{self, Kind};
 use super::arithmetic::{
     alu32, alu64, byte_swap, holds32, holds64, mov_signed, negate, sign_extend,
 };
+use super::callback::Repeat;
 use super::context::packet_start;
 use super::memory::{FRAMES_MAX, Fault, Memory, STACK_BYTES};
 use super::op::{Code, Op};
@@ -77,6 +78,18 @@ pub(super) struct Caller {
     loops: u32,
 }
 
+impl Caller {
+    /// A function that goes on at `next` once the one it calls returns.
+    fn of(position: Position, next: usize, registers: &Registers, loops: u32) -> Self {
+        Self {
+            program: position.program,
+            slot: next as u32,
+            saved: [Reg::R6, Reg::R7, Reg::R8, Reg::R9].map(|reg| registers.get(reg)),
+            loops,
+        }
+    }
+}
+
 /// What all packets of a worker share.
 #[derive(Debug)]
 pub(super) struct Machine<'m> {
@@ -88,6 +101,8 @@ pub(super) struct Machine<'m> {
     pub(super) memory: Memory<'m>,
     /// What the function at each call depth goes back to.
     pub(super) callers: [Caller; FRAMES_MAX],
+    /// The helper that called the function at each call depth, if one did.
+    pub(super) repeats: [Option<Box<Repeat<'m>>>; FRAMES_MAX],
     /// The queue, which is the CPU.
     pub(super) queue: QueueId,
     /// Seed of random numbers.
@@ -120,11 +135,13 @@ pub(super) struct Stop {
 }
 
 /// What a helper call does to the program.
-pub(super) enum Called {
+pub(super) enum Called<'m> {
     /// It goes on, with this in `r0`.
     Returned(u64),
     /// Another program takes its place.
     TailCall(u32),
+    /// A function is called again and again.
+    Repeat(Box<Repeat<'m>>),
 }
 
 impl Machine<'_> {
@@ -140,6 +157,8 @@ impl Machine<'_> {
         packet: &mut Packet<'_>,
         observer: &mut O,
     ) -> Result<u64, Stop> {
+        // A fault may have left some.
+        self.repeats.fill_with(|| None);
         let mut registers = Registers::default();
         registers.set(Reg::R1, arguments[0]);
         registers.set(Reg::R2, arguments[1]);
@@ -319,27 +338,26 @@ impl Machine<'_> {
                             loops = LOOPS_MAX;
                             self.enter(position.depth as usize, r);
                         }
+                        Called::Repeat(mut repeat) => {
+                            let depth = position.depth as usize + 1;
+                            check_depth(depth).map_err(|kind| stop(position, kind))?;
+                            if self.next_call(&mut repeat, depth, r) {
+                                self.callers[depth] = Caller::of(position, next, r, loops);
+                                position.depth += 1;
+                                loops = LOOPS_MAX;
+                                next = repeat.function as usize;
+                                self.repeats[depth] = Some(repeat);
+                                self.enter(depth, r);
+                            } else {
+                                r.set(Reg::R0, repeat.done);
+                            }
+                        }
                     }
                 }
                 Op::CallLocal { target } => {
                     let depth = position.depth as usize + 1;
-                    if depth >= FRAMES_MAX {
-                        let kind = TrapKind::CallDepth { max: FRAMES_MAX };
-                        return Err(stop(position, Box::new(kind)));
-                    }
-                    let saved = [
-                        r.get(Reg::R6),
-                        r.get(Reg::R7),
-                        r.get(Reg::R8),
-                        r.get(Reg::R9),
-                    ];
-                    let (program, slot) = (position.program, next as u32);
-                    self.callers[depth] = Caller {
-                        program,
-                        slot,
-                        saved,
-                        loops,
-                    };
+                    check_depth(depth).map_err(|kind| stop(position, kind))?;
+                    self.callers[depth] = Caller::of(position, next, r, loops);
                     position.depth += 1;
                     loops = LOOPS_MAX;
                     next = target as usize;
@@ -354,7 +372,20 @@ impl Machine<'_> {
                         let kind = TrapKind::UnreleasedRecords { count: unreleased };
                         return Err(stop(position, Box::new(kind)));
                     }
-                    let caller = self.callers[position.depth as usize];
+                    let depth = position.depth as usize;
+                    if let Some(mut repeat) = self.repeats[depth].take() {
+                        // A callback that returns 1 ends the loop.
+                        let again = r.get(Reg::R0) == 0 && self.next_call(&mut repeat, depth, r);
+                        if again {
+                            loops = LOOPS_MAX;
+                            next = repeat.function as usize;
+                            self.repeats[depth] = Some(repeat);
+                            self.enter(depth, r);
+                            continue;
+                        }
+                        r.set(Reg::R0, repeat.done);
+                    }
+                    let caller = self.callers[depth];
                     position.depth -= 1;
                     if caller.program != position.program {
                         code = self
@@ -439,6 +470,14 @@ impl<'m> Machine<'m> {
         }
         Ok(())
     }
+}
+
+/// Refuses a call that would make the stack too deep.
+fn check_depth(depth: usize) -> Result<(), Fault> {
+    if depth < FRAMES_MAX {
+        return Ok(());
+    }
+    Err(Box::new(TrapKind::CallDepth { max: FRAMES_MAX }))
 }
 
 /// A legacy packet load: big-endian, across fragments; `None` outside the packet.

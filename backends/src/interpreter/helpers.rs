@@ -7,24 +7,28 @@ use iom_core::isa::Reg;
 use iom_core::map::{Errno, Map, MapType, Ringbuf};
 
 use super::address::{self, Kind};
+use super::callback::{Over, Repeat};
 use super::execute::{Called, Machine, Packet, Registers};
 use super::memory::Fault;
 
 /// Tail calls for one packet at most: `MAX_TAIL_CALL_CNT`.
 const TAIL_CALLS_MAX: u32 = 33;
 
+/// Calls of one `bpf_loop` at most: `BPF_MAX_LOOPS`.
+const LOOPS_MAX: u64 = 8 << 20;
+
 /// Registers of the five arguments.
 const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
 
 /// The call that is being made: its helper and its arguments.
-struct Call {
-    helper: u32,
+pub(super) struct Call {
+    pub(super) helper: u32,
     arguments: [u64; 5],
 }
 
 impl Call {
     /// Argument from 1, as documents count them.
-    const fn get(&self, argument: u8) -> u64 {
+    pub(super) const fn get(&self, argument: u8) -> u64 {
         self.arguments[argument as usize - 1]
     }
 
@@ -50,6 +54,19 @@ impl Call {
     }
 }
 
+/// Whether `bpf_for_each_map_elem` goes through maps of this type.
+const fn is_iterable(map_type: MapType) -> bool {
+    matches!(
+        map_type,
+        MapType::Array
+            | MapType::PercpuArray
+            | MapType::Hash
+            | MapType::PercpuHash
+            | MapType::LruHash
+            | MapType::LruPercpuHash
+    )
+}
+
 /// A helper's error as `r0`, or 0.
 fn status(result: Result<(), Errno>) -> u64 {
     result.map_or_else(Errno::to_register, |()| 0)
@@ -62,7 +79,7 @@ impl<'m> Machine<'m> {
         helper: u32,
         packet: &mut Packet<'_>,
         registers: &Registers,
-    ) -> Result<Called, Fault> {
+    ) -> Result<Called<'m>, Fault> {
         let call = &Call {
             helper,
             arguments: ARGUMENTS.map(|reg| registers.get(reg)),
@@ -81,13 +98,22 @@ impl<'m> Machine<'m> {
                 status(map.push(&value, call.get(3)))
             }
             number::MAP_POP_ELEM | number::MAP_PEEK_ELEM => self.map_pop_or_peek(call, packet)?,
-            number::KTIME_GET_NS | number::KTIME_GET_BOOT_NS | number::KTIME_GET_COARSE_NS => {
-                packet.frame.ktime_ns
-            }
+            number::KTIME_GET_NS
+            | number::KTIME_GET_BOOT_NS
+            | number::KTIME_GET_COARSE_NS
+            | number::KTIME_GET_TAI_NS => packet.frame.ktime_ns,
             number::JIFFIES64 => Environment::jiffies(packet.frame.ktime_ns),
             number::GET_PRANDOM_U32 => u64::from(packet.random.next_u32()),
             number::GET_SMP_PROCESSOR_ID => u64::from(self.queue.0),
-            number::TRACE_PRINTK => self.printk(call, packet)?,
+            // All queues are on one node.
+            number::GET_NUMA_NODE_ID => 0,
+            number::TRACE_PRINTK
+            | number::TRACE_VPRINTK
+            | number::SNPRINTF
+            | number::STRTOL
+            | number::STRTOUL
+            | number::STRNCMP => self.text_helper(call, packet)?,
+            number::LOOP | number::FOR_EACH_MAP_ELEM => return self.repeat(call),
             number::TAIL_CALL => return self.tail_call(call, packet),
             number::REDIRECT => {
                 u64::from(packet.redirect.redirect(call.get(1) as u32, call.get(2)))
@@ -109,6 +135,7 @@ impl<'m> Machine<'m> {
             }
             number::XDP_LOAD_BYTES => self.load_bytes(call, packet)?,
             number::XDP_STORE_BYTES => self.store_bytes(call, packet)?,
+            number::RINGBUF_QUERY => self.ring(call, packet)?.query(call.get(2)),
             number::RINGBUF_OUTPUT => self.ringbuf_output(call, packet)?,
             number::RINGBUF_RESERVE => self.ringbuf_reserve(call, packet)?,
             number::RINGBUF_SUBMIT | number::RINGBUF_DISCARD => {
@@ -184,28 +211,8 @@ impl<'m> Machine<'m> {
         Ok(status(result))
     }
 
-    fn printk(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
-        let len = u64::from(call.get(2) as u32);
-        let format = self.memory.read(packet.frame, call.get(1), len)?;
-        let numbers = [call.get(3), call.get(4), call.get(5)];
-        // Linux reads kernel memory here; the only memory that is safe to read is the program's.
-        let mut read = |at, len| {
-            let bytes = self.memory.read(packet.frame, at, len as u64).ok()?;
-            Some(bytes.into_owned())
-        };
-        let line = match helper::format_line(&format, numbers, &mut read) {
-            Ok(line) => line,
-            Err(errno) => return Ok(errno.to_register()),
-        };
-        let written = line.len() as u64;
-        if let Some(recorder) = packet.recorder.as_deref_mut() {
-            recorder.printk.push((packet.frame.packet_id, line));
-        }
-        Ok(written)
-    }
-
     /// Falls through on an empty slot and after 33 calls; `r0` is then undefined, here 0.
-    fn tail_call(&self, call: &Call, packet: &mut Packet<'_>) -> Result<Called, Fault> {
+    fn tail_call(&self, call: &Call, packet: &mut Packet<'_>) -> Result<Called<'m>, Fault> {
         call.check_context(1)?;
         let (_, map) = self.map(call, 2)?;
         let program = map.program(call.get(3) as u32);
@@ -216,6 +223,45 @@ impl<'m> Machine<'m> {
             }
             _ => Ok(Called::Returned(0)),
         }
+    }
+
+    fn repeat(&self, call: &Call) -> Result<Called<'m>, Fault> {
+        let at = call.get(2);
+        if address::kind(at) != Some(Kind::Function) || address::offset(at) != 0 {
+            return Err(call.unfit(2, "a function of the program"));
+        }
+        let errno = |errno: Errno| Ok(Called::Returned(errno.to_register()));
+        let flags = call.get(4);
+        let over = if call.helper == number::LOOP {
+            // Without flags Linux does not call the helper: it makes a loop of it, which compares
+            // all of the number and sets the low half of `r0`.
+            match (flags, call.get(1)) {
+                (0, count) if count <= LOOPS_MAX => Over::Numbers(count),
+                (0, _) => {
+                    let low = Errno::E2BIG.to_register() as u32;
+                    return Ok(Called::Returned(u64::from(low)));
+                }
+                _ => return errno(Errno::EINVAL),
+            }
+        } else {
+            let (index, map) = self.map(call, 1)?;
+            if !is_iterable(map.spec().map_type) {
+                return Err(call.unfit(1, "an array or a hash"));
+            }
+            if flags != 0 {
+                return errno(Errno::EINVAL);
+            }
+            let entries = map.contents().entries.into_iter();
+            let keys: Vec<_> = entries.map(|entry| entry.key).collect();
+            let keys = keys.into_iter();
+            Over::Entries { map, index, keys }
+        };
+        Ok(Called::Repeat(Box::new(Repeat {
+            function: address::number(at) as u32,
+            context: call.get(3),
+            done: 0,
+            over,
+        })))
     }
 
     fn redirect_map(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {

@@ -49,6 +49,8 @@ pub(super) struct Memory<'m> {
     values: Vec<Value<'m>>,
     global_values: usize,
     records: Vec<Record<'m>>,
+    /// The key that the callback at each call depth looks at.
+    keys: [Vec<u8>; FRAMES_MAX],
     /// Memory of a `raw` program.
     pub(super) raw: Vec<u8>,
 }
@@ -66,6 +68,7 @@ impl<'m> Memory<'m> {
             global_values: values.len(),
             values,
             records: Vec::new(),
+            keys: std::array::from_fn(|_| Vec::new()),
             raw,
         }
     }
@@ -102,6 +105,12 @@ impl<'m> Memory<'m> {
             self.values.push(Value { bytes, map });
         }
         address::address(Kind::Value, number as u32, 0)
+    }
+
+    /// The address of the key that the callback at this depth looks at.
+    pub(super) fn key_address(&mut self, depth: usize, key: Vec<u8>) -> u64 {
+        self.keys[depth] = key;
+        address::address(Kind::Key, depth as u32, 0)
     }
 
     /// The address of a record that was reserved.
@@ -166,6 +175,7 @@ impl<'m> Memory<'m> {
             Some(Kind::Context) => context::load(program_type, frame, offset, size),
             Some(Kind::Record) => self.record(at).and_then(|bytes| bytes.load(offset, size)),
             Some(Kind::Raw) => load_bytes(&self.raw, offset, size),
+            Some(Kind::Key) => self.key(at).and_then(|key| load_bytes(key, offset, size)),
             Some(Kind::Map | Kind::Function) | None => None,
         };
         match loaded {
@@ -202,7 +212,7 @@ impl<'m> Memory<'m> {
                 .record(at)
                 .and_then(|bytes| bytes.store(offset, size, value)),
             Some(Kind::Raw) => store_bytes(&mut self.raw, offset, size, value),
-            Some(Kind::Context | Kind::Map | Kind::Function) | None => None,
+            Some(Kind::Context | Kind::Map | Kind::Function | Kind::Key) | None => None,
         };
         match stored {
             Some(()) => Ok(()),
@@ -236,7 +246,9 @@ impl<'m> Memory<'m> {
             Some(Kind::Stack) => self.stack_frame_mut(at).map(SharedBytes::from_exclusive),
             Some(Kind::Raw) => Some(SharedBytes::from_exclusive(&mut self.raw)),
             // The verifier refuses atomics on packets and contexts.
-            Some(Kind::Packet | Kind::Context | Kind::Map | Kind::Function) | None => None,
+            Some(Kind::Packet | Kind::Context | Kind::Map | Kind::Function | Kind::Key) | None => {
+                None
+            }
         };
         match bytes.and_then(|bytes| modify(bytes, offset, size, op, operand, expected)) {
             Some(old) => Ok(old),
@@ -262,6 +274,7 @@ impl<'m> Memory<'m> {
                 .stack_frame(at)
                 .and_then(|stack| part(stack, offset, len)),
             Some(Kind::Raw) => part(&self.raw, offset, len),
+            Some(Kind::Key) => self.key(at).and_then(|key| part(key, offset, len)),
             Some(Kind::Value) => self.value(at, Access::Read).and_then(shared),
             Some(Kind::Record) => self.record(at).and_then(shared),
             Some(Kind::Context | Kind::Map | Kind::Function) | None => None,
@@ -289,7 +302,9 @@ impl<'m> Memory<'m> {
                 let bytes = self.record(at);
                 return self.write_shared(frame, at, from, bytes);
             }
-            Some(Kind::Packet | Kind::Context | Kind::Map | Kind::Function) | None => None,
+            Some(Kind::Packet | Kind::Context | Kind::Map | Kind::Function | Kind::Key) | None => {
+                None
+            }
         };
         match written {
             Some(place) => {
@@ -341,6 +356,12 @@ impl<'m> Memory<'m> {
         record.live.then_some(record.bytes)
     }
 
+    fn key(&self, at: u64) -> Option<&[u8]> {
+        let depth = address::number(at);
+        let key = self.keys.get(depth).filter(|_| depth <= self.depth);
+        key.map(Vec::as_slice)
+    }
+
     /// Whether this many bytes at the address are inside a region, allowed or not.
     fn contains(&self, frame: &Frame, at: u64, len: usize) -> bool {
         let offset = address::offset(at);
@@ -355,6 +376,7 @@ impl<'m> Memory<'m> {
                 .map(|value| value.bytes.len()),
             Some(Kind::Record) => self.record(at).map(SharedBytes::len),
             Some(Kind::Raw) => Some(self.raw.len()),
+            Some(Kind::Key) => self.key(at).map(<[u8]>::len),
             Some(Kind::Context | Kind::Map | Kind::Function) | None => None,
         };
         size.is_some_and(|size| offset + len <= size)
@@ -423,6 +445,10 @@ impl<'m> Memory<'m> {
             },
             Some(Kind::Raw) => format!("the memory ({} bytes)", self.raw.len()),
             Some(Kind::Function) => format!("the function at {number}"),
+            Some(Kind::Key) => match self.key(at) {
+                Some(key) => format!("the key of an entry ({} bytes)", key.len()),
+                None => "the key of an entry that is no longer looked at".to_owned(),
+            },
         }
     }
 }

@@ -6,11 +6,13 @@
 mod address;
 mod arithmetic;
 mod backend;
+mod callback;
 mod context;
 mod execute;
 mod helpers;
 mod memory;
 mod op;
+mod strings;
 mod trace;
 
 pub use backend::{DEFAULT_BUDGET, Interpreter, run_raw};

@@ -230,6 +230,7 @@ fn value_text(value: u64) -> String {
         Some(Kind::Record) => format!("record{}{offset:+}", address::number(value)),
         Some(Kind::Raw) => format!("memory{offset:+}"),
         Some(Kind::Function) => format!("function at {}", address::number(value)),
+        Some(Kind::Key) => format!("key{offset:+}"),
         None if value < 10 => value.to_string(),
         None => format!("{value:#x}"),
     }

@@ -18,6 +18,7 @@ use super::environment_map::{
 const TIME_HELPERS: [u32; 4] = [5, 125, 160, 208];
 const JIFFIES64: u32 = 118;
 const GET_PRANDOM_U32: u32 = 7;
+const GET_NUMA_NODE_ID: u32 = 42;
 const REDIRECT: u32 = 23;
 const REDIRECT_MAP: u32 = 51;
 
@@ -208,6 +209,12 @@ fn replacement(insn: &Insn, environment: u32) -> Option<Vec<Insn>> {
     match *helper {
         helper if TIME_HELPERS.contains(&helper) => Some(read(environment, KTIME)),
         JIFFIES64 => Some(read(environment, JIFFIES)),
+        // All queues are on one node.
+        GET_NUMA_NODE_ID => Some(vec![Insn::Mov {
+            width: Width::W64,
+            dst: Reg::R0,
+            src: Operand::Imm(0),
+        }]),
         GET_PRANDOM_U32 => Some(random(environment)),
         REDIRECT => {
             let arguments = [

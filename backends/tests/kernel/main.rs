@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod helpers;
 mod programs;
 mod run;
 mod support;

@@ -8,7 +8,6 @@ use iom_core::abi::{
 };
 use iom_core::isa::{Insn, Reg, Size};
 use iom_core::map::{MapSpec, MapType, MapValue};
-use iom_core::module::Module;
 use iom_core::object::load_object;
 
 use crate::support::{
@@ -547,47 +546,8 @@ fn kernel_rewrites_loops_subprograms_and_callbacks() {
          *(u32 *)(r6 + 0) = r0
          r0 = 0
          exit";
-    let mut with_types = Module::clone(&module(text));
-    with_types.btf = Some(function_types());
-    for (type_id, function) in (3..).zip(&mut with_types.programs[0].functions) {
-        function.btf_id = Some(type_id);
-    }
-    let callback = run_module(
-        &KernelBackend::default(),
-        &Arc::new(with_types),
-        vec![frame(0, &PACKET)],
-    );
+    let callback = run(text, vec![frame(0, &PACKET)]);
     assert_eq!(Some(callback.outcomes[0].retval), expected(5));
-}
-
-/// BTF with an `int` (1), a function type (2) and two static functions (3, 4), which callbacks need.
-fn function_types() -> Vec<u8> {
-    const INT: u32 = 1 << 24;
-    const FUNC: u32 = 12 << 24;
-    const FUNC_PROTO: u32 = 13 << 24;
-    // Name, kind and a type; an integer has its bits behind that.
-    let types = [1, INT, 4, 32, 0, FUNC_PROTO, 1, 5, FUNC, 2, 10, FUNC, 2];
-    let strings = b"\0int\0main\0number\0";
-    let lengths = [
-        24,
-        0,
-        4 * types.len() as u32,
-        4 * types.len() as u32,
-        strings.len() as u32,
-    ];
-    let words = |words: &[u32]| {
-        words
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect::<Vec<u8>>()
-    };
-    [
-        &[0x9f, 0xeb, 1, 0],
-        &words(&lengths)[..],
-        &words(&types),
-        strings,
-    ]
-    .concat()
 }
 
 #[test]

@@ -32,10 +32,45 @@ pub(crate) const ENVIRONMENT: Environment = Environment {
     start_ns: 1_000_000_000_000,
 };
 
-/// A module from assembly.
+/// A module from assembly, with the types that Linux wants of functions that helpers call.
 pub(crate) fn module(text: &str) -> Arc<Module> {
-    let module = assemble(text, "test.bpf").unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let mut module = assemble(text, "test.bpf").unwrap_or_else(|error| panic!("{error}\n{text}"));
+    if text.contains(" = func ") {
+        let functions = &mut module.programs[0].functions;
+        for (type_id, function) in (3..).zip(functions.iter_mut()) {
+            function.btf_id = Some(type_id);
+        }
+        module.btf = Some(function_types(functions.len()));
+    }
     Arc::new(module)
+}
+
+/// BTF with an `int` (1), a function type (2) and so many static functions behind it.
+fn function_types(functions: usize) -> Vec<u8> {
+    const INT: u32 = 1 << 24;
+    const FUNC: u32 = 12 << 24;
+    const FUNC_PROTO: u32 = 13 << 24;
+    // Name, kind and a type; an integer has its bits behind that.
+    let mut types = vec![1, INT, 4, 32, 0, FUNC_PROTO, 1];
+    for _ in 0..functions {
+        types.extend([5, FUNC, 2]);
+    }
+    let strings = b"\0int\0function\0";
+    let types_len = 4 * types.len() as u32;
+    let lengths = [24, 0, types_len, types_len, strings.len() as u32];
+    let words = |words: &[u32]| {
+        words
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    [
+        &[0x9f, 0xeb, 1, 0],
+        &words(&lengths)[..],
+        &words(&types),
+        strings,
+    ]
+    .concat()
 }
 
 /// Loads a module's first program with two ports and as many queues.

@@ -27,6 +27,29 @@ pub enum Argument {
     /// Memory that the helper fills, which need not be initialised; its length is in the next
     /// register.
     MemoryWrite,
+    /// Memory that the helper reads and writes; its length is in the next register.
+    MemoryReadWrite {
+        /// A null pointer is fine (with a length of 0).
+        nullable: bool,
+    },
+    /// Aligned memory of this many bytes that the helper fills, which need not be initialised.
+    FixedWrite {
+        /// Bytes, which are the alignment too.
+        bytes: u32,
+    },
+    /// Aligned memory of this many bytes that the helper reads and writes.
+    FixedReadWrite {
+        /// Bytes, which are the alignment too.
+        bytes: u32,
+    },
+    /// A string with its zero byte in a frozen map that programs cannot write.
+    ConstString,
+    /// A function of the program for the helper to call.
+    Callback,
+    /// Memory on the stack to hand to a callback, or null.
+    StackOrNull,
+    /// The `struct bpf_spin_lock` of a map value.
+    SpinLock,
     /// Length of the memory in the register before.
     Size {
         /// 0 is fine.
@@ -36,6 +59,29 @@ pub enum Argument {
     AllocationSize,
     /// A ring-buffer record that was reserved and is now given up.
     RingbufRecord,
+}
+
+impl Argument {
+    /// Whether the next register holds the memory's length.
+    pub const fn is_sized_memory(self) -> bool {
+        matches!(
+            self,
+            Self::MemoryRead { .. } | Self::MemoryWrite | Self::MemoryReadWrite { .. }
+        )
+    }
+
+    /// Whether the helper writes memory that the program hands to it here.
+    pub const fn writes_memory(self) -> bool {
+        matches!(
+            self,
+            Self::MemoryWrite
+                | Self::MapValueWrite
+                | Self::MemoryReadWrite { .. }
+                | Self::FixedWrite { .. }
+                | Self::FixedReadWrite { .. }
+                | Self::StackOrNull
+        )
+    }
 }
 
 /// What a helper leaves in `r0` (`enum bpf_return_type`).
@@ -119,8 +165,8 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 }
 
 use Argument::{
-    AllocationSize, Anything, Context, Map, MapKey, MapValue, MapValueWrite, MemoryRead,
-    MemoryWrite, RingbufRecord, Size,
+    AllocationSize, Anything, Callback, ConstString, Context, FixedWrite, Map, MapKey, MapValue,
+    MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite, RingbufRecord, Size, StackOrNull,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
@@ -173,6 +219,7 @@ pub mod number {
     pub const TAIL_CALL: u32 = 12;
     pub const REDIRECT: u32 = 23;
     pub const CSUM_DIFF: u32 = 28;
+    pub const GET_NUMA_NODE_ID: u32 = 42;
     pub const XDP_ADJUST_HEAD: u32 = 44;
     pub const REDIRECT_MAP: u32 = 51;
     pub const XDP_ADJUST_META: u32 = 54;
@@ -180,16 +227,25 @@ pub mod number {
     pub const MAP_PUSH_ELEM: u32 = 87;
     pub const MAP_POP_ELEM: u32 = 88;
     pub const MAP_PEEK_ELEM: u32 = 89;
+    pub const STRTOL: u32 = 105;
+    pub const STRTOUL: u32 = 106;
     pub const JIFFIES64: u32 = 118;
     pub const KTIME_GET_BOOT_NS: u32 = 125;
     pub const RINGBUF_OUTPUT: u32 = 130;
     pub const RINGBUF_RESERVE: u32 = 131;
     pub const RINGBUF_SUBMIT: u32 = 132;
     pub const RINGBUF_DISCARD: u32 = 133;
+    pub const RINGBUF_QUERY: u32 = 134;
     pub const KTIME_GET_COARSE_NS: u32 = 160;
+    pub const FOR_EACH_MAP_ELEM: u32 = 164;
+    pub const SNPRINTF: u32 = 165;
+    pub const TRACE_VPRINTK: u32 = 177;
+    pub const LOOP: u32 = 181;
+    pub const STRNCMP: u32 = 182;
     pub const XDP_GET_BUFF_LEN: u32 = 188;
     pub const XDP_LOAD_BYTES: u32 = 189;
     pub const XDP_STORE_BYTES: u32 = 190;
+    pub const KTIME_GET_TAI_NS: u32 = 208;
 }
 
 /// Every helper that a backend has, by number. Linux keeps the same facts in one
@@ -268,6 +324,7 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (number::GET_NUMA_NODE_ID, PLAIN),
     (
         number::XDP_ADJUST_HEAD,
         Prototype {
@@ -312,6 +369,20 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (
+        number::STRTOL,
+        Prototype {
+            arguments: &[READ, SIZE, Anything, FixedWrite { bytes: 8 }],
+            ..PLAIN
+        },
+    ),
+    (
+        number::STRTOUL,
+        Prototype {
+            arguments: &[READ, SIZE, Anything, FixedWrite { bytes: 8 }],
+            ..PLAIN
+        },
+    ),
     (number::JIFFIES64, PLAIN),
     (number::KTIME_GET_BOOT_NS, PLAIN),
     (
@@ -345,7 +416,57 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (
+        number::RINGBUF_QUERY,
+        Prototype {
+            arguments: &[Map, Anything],
+            ..PLAIN
+        },
+    ),
     (number::KTIME_GET_COARSE_NS, PLAIN),
+    (
+        number::FOR_EACH_MAP_ELEM,
+        Prototype {
+            arguments: &[Map, Callback, StackOrNull, Anything],
+            ..PLAIN
+        },
+    ),
+    (
+        number::SNPRINTF,
+        Prototype {
+            arguments: &[
+                MemoryReadWrite { nullable: true },
+                SIZE_OR_ZERO,
+                ConstString,
+                READ_OR_NULL,
+                SIZE_OR_ZERO,
+            ],
+            gpl_only: true,
+            ..PLAIN
+        },
+    ),
+    (
+        number::TRACE_VPRINTK,
+        Prototype {
+            arguments: &[READ, SIZE, READ_OR_NULL, SIZE_OR_ZERO],
+            gpl_only: true,
+            ..PLAIN
+        },
+    ),
+    (
+        number::LOOP,
+        Prototype {
+            arguments: &[Anything, Callback, StackOrNull, Anything],
+            ..PLAIN
+        },
+    ),
+    (
+        number::STRNCMP,
+        Prototype {
+            arguments: &[READ, SIZE, ConstString],
+            ..PLAIN
+        },
+    ),
     (
         number::XDP_GET_BUFF_LEN,
         Prototype {
@@ -370,6 +491,7 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (number::KTIME_GET_TAI_NS, PLAIN),
 ];
 
 #[cfg(test)]
@@ -396,7 +518,7 @@ mod tests {
             let arguments = helper.prototype.unwrap().arguments;
             assert!(arguments.len() <= 5, "{}", helper.name);
             for (index, argument) in arguments.iter().enumerate() {
-                let is_memory = matches!(argument, MemoryRead { .. } | MemoryWrite);
+                let is_memory = argument.is_sized_memory();
                 let sized = matches!(arguments.get(index + 1), Some(Size { .. }));
                 assert_eq!(is_memory, sized, "{}", helper.name);
             }
@@ -419,6 +541,7 @@ mod tests {
                 "tail_call",
                 "redirect",
                 "csum_diff",
+                "get_numa_node_id",
                 "xdp_adjust_head",
                 "redirect_map",
                 "xdp_adjust_meta",
@@ -426,16 +549,25 @@ mod tests {
                 "map_push_elem",
                 "map_pop_elem",
                 "map_peek_elem",
+                "strtol",
+                "strtoul",
                 "jiffies64",
                 "ktime_get_boot_ns",
                 "ringbuf_output",
                 "ringbuf_reserve",
                 "ringbuf_submit",
                 "ringbuf_discard",
+                "ringbuf_query",
                 "ktime_get_coarse_ns",
+                "for_each_map_elem",
+                "snprintf",
+                "trace_vprintk",
+                "loop",
+                "strncmp",
                 "xdp_get_buff_len",
                 "xdp_load_bytes",
                 "xdp_store_bytes",
+                "ktime_get_tai_ns",
             ]
         );
     }

@@ -7,11 +7,13 @@ mod names;
 mod packet;
 mod printk;
 mod redirect;
+mod string;
 
 pub use catalogue::{
     Argument, Helper, HelperBackends, Prototype, Returns, by_name, by_number, implemented, number,
 };
 pub use checksum::csum_diff;
 pub use packet::{adjust_head, adjust_meta, adjust_tail, load_bytes, store_bytes};
-pub use printk::format_line;
+pub use printk::{ARGUMENTS_MAX, format, format_line};
 pub use redirect::{RedirectMapCall, RedirectState, map_target, redirect_kind};
+pub use string::{strncmp, strtol, strtoul};

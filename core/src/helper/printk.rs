@@ -1,5 +1,5 @@
-//! `bpf_trace_printk`: which formats it takes and what line it makes (`kernel/bpf/helpers.c`,
-//! `bpf_bprintf_prepare`).
+//! `bpf_trace_printk`, `bpf_trace_vprintk` and `bpf_snprintf`: which formats they take and what text
+//! they make (`kernel/bpf/helpers.c`, `bpf_bprintf_prepare`).
 
 use std::fmt::Write;
 
@@ -7,8 +7,8 @@ use crate::map::Errno;
 
 /// Bytes of a line at most.
 const LINE_MAX: usize = 1024;
-/// Bytes of a string argument at most.
-const STRING_MAX: usize = 512;
+/// Bytes of a string argument at most: `MAX_BPRINTF_BIN_ARGS` less the zero byte.
+const STRING_MAX: usize = 511;
 
 /// One conversion of a format: `%-08llx` and its kin.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,16 +23,30 @@ struct Conversion {
     longs: u8,
 }
 
-/// The line that a format and its numbers give. `read` fetches up to so many bytes of the
-/// program's memory at an address, for `%s` and addresses.
+/// Numbers of `trace_vprintk` and `snprintf` at most: `MAX_BPRINTF_VARARGS`.
+pub const ARGUMENTS_MAX: usize = 12;
+
+/// The line that a format and its numbers give, as long as a line may be.
 pub fn format_line(
     format: &[u8],
-    arguments: [u64; 3],
+    arguments: &[u64],
     read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>,
 ) -> Result<String, Errno> {
+    let bytes = self::format(format, arguments, read)?;
+    let character = |&byte: &u8| if byte.is_ascii() { byte as char } else { '?' };
+    Ok(bytes.iter().take(LINE_MAX - 1).map(character).collect())
+}
+
+/// The text that a format and its numbers give. `read` fetches up to so many bytes of the
+/// program's memory at an address, for `%s` and addresses.
+pub fn format(
+    format: &[u8],
+    arguments: &[u64],
+    read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>,
+) -> Result<Vec<u8>, Errno> {
     let end = format.iter().position(|&byte| byte == 0);
     let mut rest = &format[..end.ok_or(Errno::EINVAL)?];
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.iter().copied();
     let mut line = String::new();
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
@@ -51,8 +65,8 @@ pub fn format_line(
             convert(&mut line, conversion, &mut rest, argument, read)?;
         }
     }
-    line.truncate(LINE_MAX - 1);
-    Ok(line)
+    // Every character is one byte.
+    Ok(line.chars().map(|character| character as u8).collect())
 }
 
 /// Takes flags, width and length; precision is not allowed and shows up as a bad specifier.
@@ -192,15 +206,13 @@ fn ip_address(bytes: &[u8], kind: u8) -> String {
     groups.collect::<Vec<_>>().join(separator)
 }
 
-/// The string at an address, up to its end; what is not ASCII prints as `?`.
+/// The string at an address, up to its end, a character for each byte.
 fn string(address: u64, read: &mut dyn FnMut(u64, usize) -> Option<Vec<u8>>) -> String {
     let bytes = (0..STRING_MAX as u64).map_while(|offset| {
         let byte = *read(address.wrapping_add(offset), 1)?.first()?;
         (byte != 0).then_some(byte)
     });
-    bytes
-        .map(|byte| if byte.is_ascii() { byte as char } else { '?' })
-        .collect()
+    bytes.map(char::from).collect()
 }
 
 /// C's `isspace`, which knows the vertical tab.
@@ -220,7 +232,7 @@ mod tests {
                 .get(start..start.checked_add(len)?)
                 .map(<[u8]>::to_vec)
         };
-        format_line(format!("{format}\0").as_bytes(), arguments, &mut read)
+        format_line(format!("{format}\0").as_bytes(), &arguments, &mut read)
     }
 
     #[test]
@@ -264,14 +276,14 @@ mod tests {
         ] {
             assert_eq!(line(format, [0; 3]), Err(Errno::EINVAL), "{format:?}");
         }
-        let unterminated = format_line(b"no end", [0; 3], &mut |_, _| None);
+        let unterminated = format_line(b"no end", &[0; 3], &mut |_, _| None);
         assert_eq!(unterminated, Err(Errno::EINVAL));
     }
 
     proptest::proptest! {
         #[test]
         fn never_panics(format: Vec<u8>, arguments: [u64; 3]) {
-            let _ = format_line(&format, arguments, &mut |_, len| Some(vec![b'x'; len]));
+            let _ = format_line(&format, &arguments, &mut |_, len| Some(vec![b'x'; len]));
         }
     }
 }

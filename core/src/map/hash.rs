@@ -81,6 +81,12 @@ impl HashMap {
         self.value(queue, found.element)
     }
 
+    /// A queue's value of a key that does not count as used for it.
+    pub(super) fn entry(&self, queue: u32, key: &[u8]) -> Option<SharedBytes<'_>> {
+        let found = self.find(hash_key(key), key)?;
+        self.value(queue, found.element)
+    }
+
     /// Sets a value: in a per-CPU map that of `queue`, and those of all other queues of a new
     /// entry to zero.
     pub(super) fn update(

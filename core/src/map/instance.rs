@@ -196,6 +196,15 @@ impl Map {
         }
     }
 
+    /// The value of a key without a lookup's effect on what an LRU map evicts: for those who go
+    /// through all entries.
+    pub fn entry(&self, queue: QueueId, key: &[u8]) -> Option<SharedBytes<'_>> {
+        match &self.storage {
+            Storage::Hash(hash) => hash.entry(queue.0, key),
+            _ => self.lookup(queue, key),
+        }
+    }
+
     /// `map_update_elem` by a program: sets the value of a key, in a per-CPU map this queue's.
     pub fn update(
         &self,

@@ -7,7 +7,7 @@ use super::facts::{
     AddendFacts, CallFacts, Facts, FunctionFacts, InsnFacts, Pointer, PointerFacts, Range,
 };
 use super::state::{STACK_BYTES, State, Value};
-use crate::helper::{self, Argument, Returns};
+use crate::helper::{self, Returns};
 use crate::isa::{AluOp, AtomicOp, CallTarget, Condition, Imm64, Insn, Operand, Reg, Size, Width};
 use crate::module::{Program, ProgramType};
 
@@ -282,10 +282,12 @@ impl<'a> Analysis<'a> {
             (Some(Returns::Scalar), _) => Value::ANY_NUMBER,
             _ => Value::Mixed,
         };
-        let fills = |argument: &Argument| {
-            matches!(argument, Argument::MemoryWrite | Argument::MapValueWrite)
-        };
-        let writes = prototype.is_none_or(|prototype| prototype.arguments.iter().any(fills));
+        let writes = prototype.is_none_or(|prototype| {
+            prototype
+                .arguments
+                .iter()
+                .any(|argument| argument.writes_memory())
+        });
         for reg in [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
             if let Value::Pointer {
                 to: Pointer::Stack { .. },
