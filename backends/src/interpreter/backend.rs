@@ -49,7 +49,7 @@ impl Backend for Interpreter {
     fn capabilities(&self) -> Capabilities {
         use MapType::{
             Array, BloomFilter, Cpumap, Devmap, DevmapHash, Hash, LpmTrie, LruHash, LruPercpuHash,
-            PercpuArray, PercpuHash, ProgArray, Queue, Ringbuf, Stack,
+            PercpuArray, PercpuHash, PerfEventArray, ProgArray, Queue, Ringbuf, Stack, Xskmap,
         };
         Capabilities {
             program_types: vec![
@@ -74,6 +74,8 @@ impl Backend for Interpreter {
                 Devmap,
                 DevmapHash,
                 Cpumap,
+                Xskmap,
+                PerfEventArray,
             ],
             helpers: helper::implemented()
                 .filter(|helper| {

@@ -1,7 +1,7 @@
 //! Helper calls: arguments from registers into slices and handles, the helper's body in core, its
 //! result back into `r0`.
 
-use iom_core::abi::{Environment, TrapKind};
+use iom_core::abi::{Environment, Event, TrapKind};
 use iom_core::helper::{self, RedirectMapCall, number};
 use iom_core::isa::Reg;
 use iom_core::map::{Errno, Map, MapType, Ringbuf};
@@ -119,6 +119,7 @@ impl<'m> Machine<'m> {
                 u64::from(packet.redirect.redirect(call.get(1) as u32, call.get(2)))
             }
             number::REDIRECT_MAP => self.redirect_map(call, packet)?,
+            number::PERF_EVENT_OUTPUT => self.perf_event_output(call, packet)?,
             number::CSUM_DIFF => self.csum_diff(call, packet)?,
             number::XDP_ADJUST_HEAD | number::XDP_ADJUST_META | number::XDP_ADJUST_TAIL => {
                 call.check_context(1)?;
@@ -296,6 +297,28 @@ impl<'m> Machine<'m> {
         let ring = self.ring(call, packet)?;
         let record = ring.reserve(call.get(2), call.get(3));
         Ok(record.map_or(0, |bytes| self.memory.record_address(bytes, ring)))
+    }
+
+    fn perf_event_output(&self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+        call.check_context(1)?;
+        let (index, map) = self.map(call, 2)?;
+        if map.spec().map_type != MapType::PerfEventArray {
+            return Err(call.unfit(2, "a perf event array"));
+        }
+        let data = self.memory.read(packet.frame, call.get(4), call.get(5))?;
+        let rest = match helper::perf_event_packet(map, packet.frame, self.queue, call.get(3)) {
+            Ok(rest) => rest,
+            Err(errno) => return Ok(errno.to_register()),
+        };
+        let bytes = [&data, rest.as_slice()].concat();
+        if let Some(recorder) = packet.recorder.as_deref_mut() {
+            recorder.events.push(Event {
+                packet_id: packet.frame.packet_id,
+                map: index,
+                bytes,
+            });
+        }
+        Ok(0)
     }
 
     fn csum_diff(&self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {

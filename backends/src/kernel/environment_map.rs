@@ -33,7 +33,22 @@ pub(super) const RECORD_FLAGS: i16 = 16;
 /// Offset in a record of what the call returned.
 pub(super) const RECORD_RESULT: i16 = 24;
 
-const BYTES: usize = RECORDS as usize + ((RECORD_COUNT as usize) << RECORD_SHIFT);
+/// Offset of the number of events that were sent to perf event arrays.
+pub(super) const EVENTS: i16 = RECORDS + ((RECORD_COUNT as i16) << RECORD_SHIFT);
+/// Offset of the address of the array that an event is being sent to.
+pub(super) const EVENT_MAP: i16 = EVENTS + 8;
+/// Offset of that call's flags.
+pub(super) const EVENT_FLAGS: i16 = EVENTS + 16;
+/// Offset of the bytes of its data.
+pub(super) const EVENT_BYTES: i16 = EVENTS + 24;
+/// Offset of the records of events that were sent: address of the array, bytes.
+pub(super) const EVENT_RECORDS: i16 = EVENTS + 32;
+/// Records of events at most, a power of two.
+pub(super) const EVENT_COUNT: i32 = 256;
+/// Binary logarithm of such a record's bytes.
+pub(super) const EVENT_SHIFT: i32 = 4;
+
+const BYTES: usize = EVENT_RECORDS as usize + ((EVENT_COUNT as usize) << EVENT_SHIFT);
 
 /// One `redirect` or `redirect_map` call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +99,7 @@ impl EnvironmentMap {
         set(JIFFIES, Environment::jiffies(frame.ktime_ns));
         set(RANDOM, environment.random(frame.packet_id).state);
         set(CALLS, 0);
+        set(EVENTS, 0);
     }
 
     /// How many redirect calls the last packet made.
@@ -106,6 +122,18 @@ impl EnvironmentMap {
                 result: field(RECORD_RESULT),
             }
         })
+    }
+
+    /// The events that the last packet sent to perf event arrays: the array's address in the
+    /// kernel and the event's bytes. `None` if there are more than were recorded.
+    pub(super) fn events(&self) -> Option<impl Iterator<Item = (u64, u64)>> {
+        let count = self.at(EVENTS as usize).load(Relaxed) as usize;
+        let record = |number: usize| {
+            let place = EVENT_RECORDS as usize + (number << EVENT_SHIFT);
+            let field = |offset| self.at(place + offset).load(Relaxed);
+            (field(0), field(8))
+        };
+        (count <= EVENT_COUNT as usize).then(|| (0..count).map(record))
     }
 
     fn at(&self, offset: usize) -> &std::sync::atomic::AtomicU64 {

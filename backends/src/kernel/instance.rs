@@ -10,6 +10,7 @@ use super::load::{Loader, ProgramSet, failed, program_indexes};
 use super::maps;
 use super::namespace::Namespace;
 use super::observe::Targets;
+use super::perf::PerfArrays;
 use super::ring::Ring;
 use super::syscall::SyscallError;
 use super::test_run::KernelWorker;
@@ -23,6 +24,7 @@ pub(super) struct KernelInstance {
     pub(super) targets: Targets,
     /// A lock, so that what a packet sent is taken out before another packet runs.
     pub(super) rings: Mutex<Vec<Ring>>,
+    pub(super) perf: PerfArrays,
     loader: Loader,
     first: ProgramSet,
     /// Of the queues behind the first, loaded when they are asked for.
@@ -49,11 +51,13 @@ impl KernelInstance {
             Targets::default()
         };
         let rings = open_rings(&loader).map_err(failed)?;
+        let perf = PerfArrays::open(specs, &loader.maps, request.queues).map_err(failed)?;
         Ok(Self {
             namespace,
             environment: request.environment,
             targets,
             rings: Mutex::new(rings),
+            perf,
             loader,
             first,
             others: (1..request.queues).map(|_| OnceLock::new()).collect(),

@@ -169,23 +169,20 @@ fn create_maps(
     btf: Option<&OwnedFd>,
     cpus: u32,
 ) -> Result<Vec<MapFd>, BackendError> {
-    let create = |(spec, map): (_, &Arc<Map>)| {
+    let create = |map: &Arc<Map>| {
+        let spec = map.spec();
         let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus).map_err(failed)?;
         if spec.map_type != MapType::ProgArray {
             maps::import(&fd, spec, &map.seed()).map_err(|error| match error {
-                MapsError::Program { .. } => refused(request.entry, error.to_string()),
+                MapsError::Program { .. } | MapsError::Socket { .. } => {
+                    refused(request.entry, error.to_string())
+                }
                 error => failed(error),
             })?;
         }
         Ok(fd)
     };
-    request
-        .module
-        .maps
-        .iter()
-        .zip(request.maps.iter())
-        .map(create)
-        .collect()
+    request.maps.iter().map(create).collect()
 }
 
 /// Which programs the prog arrays hold.

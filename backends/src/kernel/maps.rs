@@ -31,6 +31,12 @@ pub(super) enum MapsError {
         /// Map.
         map: String,
     },
+    /// An xskmap has an entry.
+    #[error("map {map}: it has an entry, but test-run has no sockets")]
+    Socket {
+        /// Map.
+        map: String,
+    },
     /// A CPU that runs no queue wrote a per-CPU value.
     #[error("map {map}: CPU {cpu} runs no queue but has a value")]
     StrayCpu {
@@ -107,6 +113,11 @@ pub(super) fn import(map: &MapFd, spec: &MapSpec, contents: &MapContents) -> Res
     let is_redirect = iom_core::helper::redirect_kind(spec.map_type).is_some();
     for entry in &contents.entries {
         let value = pad(map, spec, entry)?;
+        if spec.map_type == MapType::Xskmap {
+            return Err(MapsError::Socket {
+                map: spec.name.clone(),
+            });
+        }
         if is_redirect && value.iter().skip(4).any(|byte| *byte != 0) {
             return Err(MapsError::Program {
                 map: spec.name.clone(),
@@ -165,7 +176,9 @@ fn pad(map: &MapFd, spec: &MapSpec, entry: &MapEntry) -> Result<Vec<u8>, MapsErr
 pub(super) fn dump(map: &MapFd, spec: &MapSpec, queues: u32) -> Result<MapContents, MapsError> {
     match spec.map_type {
         MapType::Queue | MapType::Stack => return dump_queue(map, spec),
-        MapType::Ringbuf | MapType::BloomFilter => return Ok(MapContents::default()),
+        MapType::Ringbuf | MapType::BloomFilter | MapType::PerfEventArray | MapType::Xskmap => {
+            return Ok(MapContents::default());
+        }
         _ => {}
     }
     let mut entries = Vec::new();

@@ -27,6 +27,8 @@ mod netlink;
 #[cfg(target_os = "linux")]
 mod observe;
 #[cfg(target_os = "linux")]
+mod perf;
+#[cfg(target_os = "linux")]
 mod rewrite;
 #[cfg(target_os = "linux")]
 mod ring;
@@ -121,7 +123,7 @@ impl Backend for KernelBackend {
 const FRAME_BYTES: (usize, usize) = (14, 73_152);
 
 /// Map types that the harness creates, fills and dumps.
-const MAP_TYPES: [MapType; 15] = [
+const MAP_TYPES: [MapType; 17] = [
     MapType::Hash,
     MapType::Array,
     MapType::ProgArray,
@@ -137,14 +139,17 @@ const MAP_TYPES: [MapType; 15] = [
     MapType::Queue,
     MapType::Stack,
     MapType::BloomFilter,
+    MapType::PerfEventArray,
+    MapType::Xskmap,
 ];
 
 /// What stays different from a live device, a sentence each.
-const NOTES: [&str; 6] = [
+const NOTES: [&str; 7] = [
     "frames under 14 and above 73,152 bytes are refused by the kernel's test-run",
     "a queue runs on the CPU with its number, so there are at most as many queues as CPUs",
     "time stands still within a packet",
     "cpumaps keep only entries whose CPU exists, devmaps those with an interface index below 2^20",
     "devmap and cpumap programs do not run",
+    "xskmaps hold no sockets",
     "lines of trace_printk go to the kernel's trace buffer and are not captured",
 ];

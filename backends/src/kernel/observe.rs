@@ -128,7 +128,7 @@ fn entries(kind: RedirectKind, contents: &MapContents) -> HashMap<u32, u32> {
 }
 
 /// Addresses of maps in the kernel: a program stores them into a map that we read.
-fn addresses(maps: &[u32]) -> Result<Vec<u64>, SyscallError> {
+pub(super) fn addresses(maps: &[u32]) -> Result<Vec<u64>, SyscallError> {
     let bytes = 8 * maps.len();
     let output = MapFd::create(&MapCreate {
         name: "iom_addresses",

@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 
 use iom_core::abi::PacketRandom;
-use iom_core::isa::{AluOp, CallTarget, Imm64, Insn, Operand, Reg, Size, Width};
+use iom_core::isa::{AluOp, CallTarget, Condition, Imm64, Insn, Operand, Reg, Size, Width};
 
 use super::environment_map::{
-    CALLS, JIFFIES, KTIME, RANDOM, RECORD_COUNT, RECORD_FLAGS, RECORD_KEY, RECORD_MAP,
-    RECORD_RESULT, RECORD_SHIFT, RECORDS,
+    CALLS, EVENT_BYTES, EVENT_COUNT, EVENT_FLAGS, EVENT_MAP, EVENT_RECORDS, EVENT_SHIFT, EVENTS,
+    JIFFIES, KTIME, RANDOM, RECORD_COUNT, RECORD_FLAGS, RECORD_KEY, RECORD_MAP, RECORD_RESULT,
+    RECORD_SHIFT, RECORDS,
 };
 
 /// Helpers that give a time in ns: `ktime_get_ns`, `_boot_ns`, `_coarse_ns`, `_tai_ns`.
@@ -20,6 +21,7 @@ const JIFFIES64: u32 = 118;
 const GET_PRANDOM_U32: u32 = 7;
 const GET_NUMA_NODE_ID: u32 = 42;
 const REDIRECT: u32 = 23;
+const PERF_EVENT_OUTPUT: u32 = 25;
 const REDIRECT_MAP: u32 = 51;
 
 /// A rewritten program.
@@ -216,6 +218,7 @@ fn replacement(insn: &Insn, environment: u32) -> Option<Vec<Insn>> {
             src: Operand::Imm(0),
         }]),
         GET_PRANDOM_U32 => Some(random(environment)),
+        PERF_EVENT_OUTPUT => Some(measured(environment, *insn)),
         REDIRECT => {
             let arguments = [
                 (RECORD_MAP, Operand::Imm(0)),
@@ -306,6 +309,41 @@ fn observed(environment: u32, call: Insn, arguments: [(i16, Operand); 3]) -> Vec
         RECORDS + RECORD_RESULT,
         Operand::Reg(Reg::R0),
     ));
+    insns
+}
+
+/// A call of `perf_event_output` with a record of how long the event is, which the kernel pads.
+/// Before the call only `r0` is free.
+fn measured(environment: u32, call: Insn) -> Vec<Insn> {
+    let mut insns = address(Reg::R0, environment).to_vec();
+    insns.push(store(Reg::R0, EVENT_MAP, Operand::Reg(Reg::R2)));
+    insns.push(store(Reg::R0, EVENT_FLAGS, Operand::Reg(Reg::R3)));
+    insns.push(store(Reg::R0, EVENT_BYTES, Operand::Reg(Reg::R5)));
+    insns.push(call);
+    let mut sent = address(Reg::R1, environment).to_vec();
+    sent.push(load(Reg::R2, Reg::R1, EVENTS));
+    sent.push(mov(Reg::R3, Reg::R2));
+    sent.push(alu(AluOp::Add, Reg::R3, Operand::Imm(1)));
+    sent.push(store(Reg::R1, EVENTS, Operand::Reg(Reg::R3)));
+    // Packet bytes follow the data.
+    sent.push(load(Reg::R3, Reg::R1, EVENT_FLAGS));
+    sent.push(alu(AluOp::Rsh, Reg::R3, Operand::Imm(32)));
+    sent.push(load(Reg::R4, Reg::R1, EVENT_BYTES));
+    sent.push(alu(AluOp::Add, Reg::R3, Operand::Reg(Reg::R4)));
+    sent.push(load(Reg::R4, Reg::R1, EVENT_MAP));
+    sent.push(alu(AluOp::And, Reg::R2, Operand::Imm(EVENT_COUNT - 1)));
+    sent.push(alu(AluOp::Lsh, Reg::R2, Operand::Imm(EVENT_SHIFT)));
+    sent.push(alu(AluOp::Add, Reg::R1, Operand::Reg(Reg::R2)));
+    sent.push(store(Reg::R1, EVENT_RECORDS, Operand::Reg(Reg::R4)));
+    sent.push(store(Reg::R1, EVENT_RECORDS + 8, Operand::Reg(Reg::R3)));
+    insns.push(Insn::JumpIf {
+        cond: Condition::Ne,
+        width: Width::W64,
+        dst: Reg::R0,
+        src: Operand::Imm(0),
+        off: sent.len() as i16,
+    });
+    insns.extend(sent);
     insns
 }
 

@@ -11,6 +11,7 @@ use iom_core::abi::{
 use super::instance::KernelInstance;
 use super::load::{ProgramSet, failed};
 use super::namespace::Pinned;
+use super::perf::PerfRing;
 use super::ring::Ring;
 use super::syscall::{SyscallError, TestRunResult, XdpMd, test_run};
 use super::{FRAME_BYTES as PACKET_BYTES, NAME};
@@ -43,6 +44,7 @@ impl<'a> KernelWorker<'a> {
         &mut self,
         frame: &mut Frame,
         rings: &mut [Ring],
+        perf: Option<&mut [PerfRing]>,
         recorder: Option<&mut Recorder>,
     ) -> Result<Outcome, BackendError> {
         if let Some(reason) = refusal(frame) {
@@ -68,6 +70,20 @@ impl<'a> KernelWorker<'a> {
             })?
             .retval;
         let mut events = recorder.map(|recorder| &mut recorder.events);
+        if let Some(perf) = perf {
+            self.instance
+                .perf
+                .drain(
+                    perf,
+                    self.set.environment.as_ref(),
+                    frame.packet_id,
+                    events.as_deref_mut(),
+                )
+                .map_err(|message| BackendError::Failed {
+                    backend: NAME,
+                    message: format!("packet {}: {message}", frame.packet_id),
+                })?;
+        }
         for ring in rings {
             ring.drain(frame.packet_id, events.as_deref_mut());
         }
@@ -112,8 +128,14 @@ impl Worker for KernelWorker<'_> {
             .rings
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let mut perf = self
+            .instance
+            .perf
+            .of(self.queue)
+            .map(|rings| rings.lock().unwrap_or_else(PoisonError::into_inner));
         for frame in frames {
-            let outcome = self.run_frame(frame, &mut rings, recorder.as_deref_mut())?;
+            let perf = perf.as_mut().map(|rings| rings.as_mut_slice());
+            let outcome = self.run_frame(frame, &mut rings, perf, recorder.as_deref_mut())?;
             outcomes.push(outcome);
         }
         Ok(())

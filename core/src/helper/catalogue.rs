@@ -218,6 +218,7 @@ pub mod number {
     pub const GET_SMP_PROCESSOR_ID: u32 = 8;
     pub const TAIL_CALL: u32 = 12;
     pub const REDIRECT: u32 = 23;
+    pub const PERF_EVENT_OUTPUT: u32 = 25;
     pub const CSUM_DIFF: u32 = 28;
     pub const GET_NUMA_NODE_ID: u32 = 42;
     pub const XDP_ADJUST_HEAD: u32 = 44;
@@ -307,6 +308,14 @@ const CATALOGUE: &[(u32, Prototype)] = &[
         Prototype {
             arguments: &[Anything, Anything],
             program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
+        number::PERF_EVENT_OUTPUT,
+        Prototype {
+            arguments: &[Context, Map, Anything, READ, SIZE_OR_ZERO],
+            gpl_only: true,
             ..PLAIN
         },
     ),
@@ -540,6 +549,7 @@ mod tests {
                 "get_smp_processor_id",
                 "tail_call",
                 "redirect",
+                "perf_event_output",
                 "csum_diff",
                 "get_numa_node_id",
                 "xdp_adjust_head",

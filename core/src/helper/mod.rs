@@ -5,6 +5,7 @@ mod catalogue;
 mod checksum;
 mod names;
 mod packet;
+mod perf;
 mod printk;
 mod redirect;
 mod string;
@@ -14,6 +15,7 @@ pub use catalogue::{
 };
 pub use checksum::csum_diff;
 pub use packet::{adjust_head, adjust_meta, adjust_tail, load_bytes, store_bytes};
+pub use perf::perf_event_packet;
 pub use printk::{ARGUMENTS_MAX, format, format_line};
 pub use redirect::{RedirectMapCall, RedirectState, map_target, redirect_kind};
 pub use string::{strncmp, strtol, strtoul};

@@ -36,7 +36,10 @@ pub(super) fn check(spec: &MapSpec) -> Result<(), MapError> {
         return Err(field(spec, "max_entries", "at least 1", Errno::EINVAL));
     }
     match spec.map_type {
-        MapType::Array | MapType::PercpuArray | MapType::ProgArray => check_array(spec),
+        MapType::Array | MapType::PercpuArray | MapType::ProgArray | MapType::PerfEventArray => {
+            check_array(spec)
+        }
+        MapType::Xskmap => check_xskmap(spec),
         MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
             check_hash(spec)
         }
@@ -59,6 +62,9 @@ const fn allowed_flags(map_type: MapType) -> Option<u32> {
         MapType::Array => Some(array | MapFlags::MMAPABLE | MapFlags::INNER_MAP),
         MapType::PercpuArray => Some(ACCESS),
         MapType::ProgArray => Some(MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY),
+        MapType::PerfEventArray => Some(
+            MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY | MapFlags::PRESERVE_ELEMS,
+        ),
         MapType::Hash => Some(array | MapFlags::NO_PREALLOC | MapFlags::ZERO_SEED),
         MapType::PercpuHash => Some(ACCESS | MapFlags::NO_PREALLOC | MapFlags::ZERO_SEED),
         MapType::LruHash => Some(array | MapFlags::NO_COMMON_LRU | MapFlags::ZERO_SEED),
@@ -67,7 +73,7 @@ const fn allowed_flags(map_type: MapType) -> Option<u32> {
         MapType::Queue | MapType::Stack => Some(array),
         MapType::BloomFilter => Some(array | MapFlags::ZERO_SEED),
         MapType::Ringbuf | MapType::Cpumap => Some(MapFlags::NUMA_NODE),
-        MapType::Devmap | MapType::DevmapHash => {
+        MapType::Devmap | MapType::DevmapHash | MapType::Xskmap => {
             Some(MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY)
         }
         _ => None,
@@ -122,7 +128,7 @@ fn check_array(spec: &MapSpec) -> Result<(), MapError> {
         "at least 1",
         Errno::EINVAL,
     )?;
-    if spec.map_type == MapType::ProgArray {
+    if matches!(spec.map_type, MapType::ProgArray | MapType::PerfEventArray) {
         require(spec, "value_size", spec.value_size == 4, "4", Errno::EINVAL)?;
     }
     require(
@@ -221,6 +227,12 @@ fn check_targets(spec: &MapSpec) -> Result<(), MapError> {
         MapType::DevmapHash => check_entries(spec, Errno::EINVAL),
         _ => check_memory(spec, 8),
     }
+}
+
+fn check_xskmap(spec: &MapSpec) -> Result<(), MapError> {
+    require(spec, "key_size", spec.key_size == 4, "4", Errno::EINVAL)?;
+    require(spec, "value_size", spec.value_size == 4, "4", Errno::EINVAL)?;
+    check_memory(spec, 8)
 }
 
 fn check_percpu_value(spec: &MapSpec) -> Result<(), MapError> {

@@ -33,6 +33,8 @@ enum Storage {
     Ringbuf(Ringbuf),
     Queue(QueueStack),
     Bloom(Bloom),
+    /// A perf event array, whose events are the recorder's.
+    PerfEvents,
 }
 
 /// Why a map cannot be created or filled.
@@ -122,6 +124,7 @@ impl Map {
     /// The same; an LRU map evicts as on a machine with this many CPUs (no fewer than the queues),
     /// which is what Linux makes it depend on.
     pub fn create_for_cpus(spec: &MapSpec, queues: u32, cpus: u32) -> Result<Self, MapError> {
+        let spec = &with_default_size(spec, cpus.max(queues));
         check(spec)?;
         let storage = match spec.map_type {
             MapType::Array | MapType::PercpuArray => {
@@ -134,12 +137,13 @@ impl Map {
             | MapType::DevmapHash => HashMap::new(spec, queues, cpus.max(queues))
                 .map(Box::new)
                 .map(Storage::Hash),
-            MapType::ProgArray | MapType::Devmap | MapType::Cpumap => {
+            MapType::ProgArray | MapType::Devmap | MapType::Cpumap | MapType::Xskmap => {
                 SlotArray::new(spec).map(Storage::Slots)
             }
             MapType::LpmTrie => Ok(Storage::LpmTrie(Box::new(LpmTrie::new(spec)))),
             MapType::Ringbuf => Ringbuf::new(spec).map(Storage::Ringbuf),
             MapType::Queue | MapType::Stack => Ok(Storage::Queue(QueueStack::new(spec))),
+            MapType::PerfEventArray => Ok(Storage::PerfEvents),
             MapType::BloomFilter => Bloom::new(spec).map(Storage::Bloom),
             other => {
                 return Err(MapError::Unsupported {
@@ -178,7 +182,11 @@ impl Map {
     pub fn program_writes(&self) -> bool {
         let read_only = matches!(
             self.spec.map_type,
-            MapType::Devmap | MapType::DevmapHash | MapType::Cpumap | MapType::ProgArray
+            MapType::Devmap
+                | MapType::DevmapHash
+                | MapType::Cpumap
+                | MapType::Xskmap
+                | MapType::ProgArray
         );
         !read_only && !self.spec.flags.contains(MapFlags::RDONLY_PROG)
     }
@@ -192,7 +200,9 @@ impl Map {
             Storage::Hash(hash) => hash.lookup(queue.0, key),
             Storage::LpmTrie(trie) => trie.lookup(key),
             Storage::Slots(slots) => slots.lookup(key),
-            Storage::Ringbuf(_) | Storage::Queue(_) | Storage::Bloom(_) => None,
+            Storage::Ringbuf(_) | Storage::Queue(_) | Storage::Bloom(_) | Storage::PerfEvents => {
+                None
+            }
         }
     }
 
@@ -225,9 +235,11 @@ impl Map {
             Storage::Hash(hash) => hash.update(queue.0, key, value, mode),
             Storage::LpmTrie(trie) => trie.update(key, value, mode),
             // The verifier refuses programs that update these.
-            Storage::Slots(_) | Storage::Ringbuf(_) | Storage::Queue(_) | Storage::Bloom(_) => {
-                Err(Errno::EOPNOTSUPP)
-            }
+            Storage::Slots(_)
+            | Storage::Ringbuf(_)
+            | Storage::Queue(_)
+            | Storage::Bloom(_)
+            | Storage::PerfEvents => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -239,9 +251,11 @@ impl Map {
             Storage::Hash(hash) => hash.delete(key),
             Storage::LpmTrie(trie) => trie.delete(key),
             // The verifier refuses programs that delete from these.
-            Storage::Slots(_) | Storage::Ringbuf(_) | Storage::Queue(_) | Storage::Bloom(_) => {
-                Err(Errno::EOPNOTSUPP)
-            }
+            Storage::Slots(_)
+            | Storage::Ringbuf(_)
+            | Storage::Queue(_)
+            | Storage::Bloom(_)
+            | Storage::PerfEvents => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -306,11 +320,15 @@ impl Map {
             Storage::Array(array) => array.lookup_all(key),
             Storage::Hash(hash) => hash.lookup_all(key),
             Storage::LpmTrie(trie) => trie.lookup(key).map(|value| vec![value.to_vec()]),
+            // Sockets have no number outside.
+            Storage::Slots(_) if self.spec.map_type == MapType::Xskmap => {
+                return Err(Errno::EOPNOTSUPP);
+            }
             Storage::Slots(slots) => slots.value(key).map(|value| vec![value]),
             Storage::Queue(queue) => queue.peek().map(|value| vec![value]),
             // There a value is the question: `Map::peek`.
             Storage::Bloom(_) => return Err(Errno::EOPNOTSUPP),
-            Storage::Ringbuf(_) => return Err(Errno::ENOTSUPP),
+            Storage::Ringbuf(_) | Storage::PerfEvents => return Err(Errno::ENOTSUPP),
         };
         Ok(self.map_value(values.ok_or(Errno::ENOENT)?))
     }
@@ -336,7 +354,7 @@ impl Map {
             Storage::LpmTrie(trie) => trie.delete(key),
             Storage::Slots(slots) => slots.delete(key),
             Storage::Bloom(_) => Err(Errno::EOPNOTSUPP),
-            Storage::Ringbuf(_) => Err(Errno::ENOTSUPP),
+            Storage::Ringbuf(_) | Storage::PerfEvents => Err(Errno::ENOTSUPP),
         }
     }
 
@@ -362,7 +380,7 @@ impl Map {
             Storage::LpmTrie(trie) => trie.entries(),
             Storage::Slots(slots) => slots.entries(),
             Storage::Queue(queue) => queue.entries(),
-            Storage::Ringbuf(_) | Storage::Bloom(_) => Vec::new(),
+            Storage::Ringbuf(_) | Storage::Bloom(_) | Storage::PerfEvents => Vec::new(),
         };
         if !self.spec.map_type.is_keyless() {
             entries.sort_unstable();
@@ -439,6 +457,7 @@ impl Map {
             Storage::Ringbuf(ring) => drop(ring.drain()),
             Storage::Queue(queue) => queue.clear(),
             Storage::Bloom(bloom) => bloom.clear(),
+            Storage::PerfEvents => {}
         }
     }
 
@@ -466,7 +485,7 @@ impl Map {
             Storage::Slots(slots) => slots.update(key, &values[0], mode),
             Storage::Queue(queue) => queue.push(&values[0], flags),
             Storage::Bloom(bloom) => bloom.seed(&values[0], flags),
-            Storage::Ringbuf(_) => Err(Errno::ENOTSUPP),
+            Storage::Ringbuf(_) | Storage::PerfEvents => Err(Errno::ENOTSUPP),
         }
     }
 
@@ -495,6 +514,15 @@ impl Map {
             Err(Errno::EINVAL)
         }
     }
+}
+
+/// A perf event array without a size has one place for each CPU, as libbpf makes it.
+fn with_default_size(spec: &MapSpec, cpus: u32) -> MapSpec {
+    let mut spec = spec.clone();
+    if spec.map_type == MapType::PerfEventArray && spec.max_entries == 0 {
+        spec.max_entries = cpus;
+    }
+    spec
 }
 
 /// Hands a value of a queue or stack out, or zeros.

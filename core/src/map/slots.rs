@@ -1,4 +1,4 @@
-//! Arrays of places that may be empty: prog arrays, devmaps and cpumaps.
+//! Arrays of places that may be empty: prog arrays, devmaps, cpumaps and xskmaps.
 
 use super::array::index_of;
 use super::{Errno, MapSpec, MapType, UpdateMode};
@@ -10,7 +10,7 @@ const CPUMAP_QUEUE_MAX: u32 = 16_384;
 
 /// Storage of an array whose places may be empty.
 ///
-/// A place is eight bytes: a prog array's program plus one; a devmap's interface and program; a
+/// A place is eight bytes: a prog array's program plus one; an xskmap's socket plus one; a devmap's interface and program; a
 /// cpumap's queue length and program. A first word of zero is an empty place.
 #[derive(Debug)]
 pub(super) struct SlotArray {
@@ -50,7 +50,7 @@ impl SlotArray {
 
     /// What user space sees of an entry; of a prog array the program's index.
     pub(super) fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
-        if self.map_type == MapType::ProgArray {
+        if matches!(self.map_type, MapType::ProgArray | MapType::Xskmap) {
             let program = self.program(index_of(key)?)?;
             return Some(program.to_le_bytes().to_vec());
         }
@@ -70,7 +70,7 @@ impl SlotArray {
             return Err(Errno::EOVERFLOW);
         }
         let (first, second) = match self.map_type {
-            MapType::ProgArray => (first.checked_add(1).ok_or(Errno::EBADF)?, 0),
+            MapType::ProgArray | MapType::Xskmap => (first.checked_add(1).ok_or(Errno::EBADF)?, 0),
             _ if first == 0 => (0, 0),
             _ => (first, word_at(value, 4)),
         };

@@ -143,11 +143,13 @@ impl MapFlags {
     pub const WRONLY_PROG: u32 = 1 << 8;
     /// `BPF_F_MMAPABLE`
     pub const MMAPABLE: u32 = 1 << 10;
+    /// `BPF_F_PRESERVE_ELEMS`: events stay in the array when who put them there is gone.
+    pub const PRESERVE_ELEMS: u32 = 1 << 11;
     /// `BPF_F_INNER_MAP`
     pub const INNER_MAP: u32 = 1 << 12;
 
     /// The flags above with their names in text.
-    pub const NAMES: [(u32, &'static str); 10] = [
+    pub const NAMES: [(u32, &'static str); 11] = [
         (Self::NO_PREALLOC, "no_prealloc"),
         (Self::NO_COMMON_LRU, "no_common_lru"),
         (Self::NUMA_NODE, "numa_node"),
@@ -157,6 +159,7 @@ impl MapFlags {
         (Self::RDONLY_PROG, "rdonly_prog"),
         (Self::WRONLY_PROG, "wronly_prog"),
         (Self::MMAPABLE, "mmapable"),
+        (Self::PRESERVE_ELEMS, "preserve_elems"),
         (Self::INNER_MAP, "inner_map"),
     ];
 
