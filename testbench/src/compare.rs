@@ -4,7 +4,7 @@ use iom_core::abi::{Event, Frame, Outcome};
 use iom_core::map::{MapContents, MapEntry};
 
 /// What is compared for each packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Aspect {
     /// XDP action; with backends that keep it, the whole 32-bit return value.

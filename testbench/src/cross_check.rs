@@ -31,6 +31,8 @@ pub struct Report {
     pub masked: Masks,
     /// Packets and map entries that differ.
     pub differences: u64,
+    /// The first packet that differs in each aspect.
+    pub first_packets: BTreeMap<Aspect, u64>,
     /// Entries that differ of each map, by its index in the module of the first backend.
     pub maps: BTreeMap<usize, u64>,
     /// The first packets that differ.
@@ -272,6 +274,9 @@ impl CrossCheck<'_> {
                 continue;
             }
             report.differences += 1;
+            for aspect in &aspects {
+                report.first_packets.entry(*aspect).or_insert(packet.id);
+            }
             if self.keeps_packet(report, left, right) {
                 let left = PacketResult::keep(&self.lanes[0].name, left);
                 let right = PacketResult::keep(&lane.name, right);

@@ -1,151 +1,114 @@
-//! `--save-diff`: what repeats the first difference on another machine: every packet up to it, the
-//! maps it started from, and the command line.
+//! What repeats a difference on another machine: the packets, the maps they start from, the
+//! program, and the command line (`--save-diff`, `--minimize`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use iom_core::abi::Environment;
-use iom_sim::capture::{Annotations, CaptureWriter, LinkType, Packet, port_name};
-use iom_sim::replay::PacketBatch;
 
-use crate::cross_check::Report;
 use crate::engine::Engine;
 use crate::exit::Failure;
-use crate::lane::Setup;
+use crate::kept_packets::{self, KeptPacket};
 use crate::map_files;
+use crate::mask::Mask;
 use crate::program::LoadedProgram;
-use crate::replay_args::{PacketRange, ReplayArgs};
+use crate::replay_args::{ReplayArgs, RssKey};
 
-/// Writes packets, map seeds and the command line of the first difference into a directory.
+/// What a check ran on, but for the packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The program.
+    pub program: &'a LoadedProgram,
+    /// Captures and how they were replayed.
+    pub replay: &'a ReplayArgs,
+    /// Contents of maps, over those of the manifest.
+    pub seed_files: &'a [PathBuf],
+    /// The backends.
+    pub engines: &'a [Engine],
+    /// What may differ.
+    pub masks: &'a [Mask],
+    /// The kernel ran the program as it is.
+    pub no_rewrite: bool,
+}
+
+/// Writes a case with these packets into a directory and returns the words of the command that
+/// repeats it.
 ///
 /// # Errors
-/// Files that cannot be written; captures from standard input, which cannot be read twice.
-pub fn save(
-    dir: &Path,
-    program: &LoadedProgram,
-    replay: &ReplayArgs,
-    seed_files: &[PathBuf],
-    (engines, rewrite): (&[Engine], bool),
-    report: &Report,
-) -> anyhow::Result<()> {
-    if replay.inputs.iter().any(|input| input.file == "-") {
+/// Files that cannot be written; a program from standard input, which is no file.
+pub fn save(dir: &Path, case: &Case<'_>, packets: &[KeptPacket]) -> anyhow::Result<Vec<String>> {
+    let program = case.program;
+    let Some(name) = program.path.file_name().filter(|name| *name != "-") else {
         return Err(Failure::usage(
-            "--save-diff reads the captures again: give a file instead of standard input",
+            "the program is copied: give a file instead of standard input",
         ));
-    }
+    };
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-    let last = report
-        .packet_differences
-        .first()
-        .map_or(u64::MAX, |difference| difference.packet.id);
-    let ports = copy_packets(dir, replay, last)?;
-    let seeds = map_files::Seeds::read(program, seed_files)?;
+    kept_packets::write(dir, packets)?;
+    let seeds = map_files::Seeds::read(program, case.seed_files)?;
     fs::write(
         dir.join("maps.json"),
-        seeds.to_json(&program.module, replay.queues)?,
+        seeds.to_json(&program.module, case.replay.queues)?,
     )?;
-    let object = dir.join(program.path.file_name().unwrap_or_default());
+    let object = dir.join(name);
     fs::copy(&program.path, &object)
         .with_context(|| format!("copying {}", program.path.display()))?;
-    let mut command = command_line(dir, &object, program, replay, engines, &ports);
-    if !rewrite {
-        command += " --no-rewrite";
-    }
-    fs::write(dir.join("command.txt"), command + "\n")?;
-    Ok(())
+    let replay = kept_packets::replay_args(case.replay, packets, dir);
+    let words = command(dir, &object, case, &replay);
+    let quoted: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    fs::write(dir.join("command.txt"), quoted.join(" ") + "\n")?;
+    Ok(words)
 }
 
-/// Copies the packets up to number `last` into one file for each port, and says which ports.
-fn copy_packets(dir: &Path, replay: &ReplayArgs, last: u64) -> anyhow::Result<Vec<u32>> {
-    let range = replay.packets_range.unwrap_or(PacketRange(0, u64::MAX));
-    let whole = ReplayArgs {
-        packets_range: Some(PacketRange(0, last.min(range.1))),
-        ..replay.clone()
-    };
-    let setup = Setup {
-        ports: 1,
-        queues: replay.queues,
-        cpus: replay.queues,
-        environment: Environment::default(),
-    };
-    let mut ingress = whole.ingress(&setup, (0, usize::MAX), 0);
-    let mut source = whole.open()?;
-    let mut writer = CaptureWriter::create(&format!("{}/", dir.display()))?;
-    let mut batch = PacketBatch::default();
-    let mut ports = Vec::new();
-    loop {
-        let fault = ingress.fill(&mut source, &mut batch, 512).err();
-        for packet in batch.packets() {
-            let bytes = batch.bytes(packet);
-            let annotations = Annotations {
-                xdp_action: None,
-                queue: Some(packet.queue.0),
-                packet_id: Some(packet.id),
-            };
-            let copy = Packet {
-                bytes,
-                time_ns: packet.time_ns,
-                original_len: bytes.len() as u32,
-                interface: 0,
-                link_type: LinkType::ETHERNET,
-                annotations,
-            };
-            writer.write(&port_name(packet.port.0), &copy)?;
-            if !ports.contains(&packet.port.0) {
-                ports.push(packet.port.0);
-            }
-        }
-        if fault.is_some() || batch.is_empty() {
-            break;
-        }
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
-    writer.finish()?;
-    Ok(ports)
 }
 
-fn command_line(
-    dir: &Path,
-    object: &Path,
-    program: &LoadedProgram,
-    replay: &ReplayArgs,
-    engines: &[Engine],
-    ports: &[u32],
-) -> String {
-    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+fn command(dir: &Path, object: &Path, case: &Case<'_>, replay: &ReplayArgs) -> Vec<String> {
+    let program = case.program;
     let name = &program.module.programs[program.entry].name;
-    let mut words = vec![
-        "iom check".to_owned(),
-        quoted(object),
-        format!("--program {name}"),
-    ];
-    for port in ports {
-        words.push(format!(
-            "-i {port}@{}",
-            quoted(&dir.join(format!("{}.pcapng", port_name(*port))))
-        ));
+    let engines: Vec<String> = case.engines.iter().map(ToString::to_string).collect();
+    let ports = program.ports.max(replay.ports.unwrap_or(1) as usize);
+    // Ports are counted over all captures of the run, also those that gave no packet.
+    let inputs = case
+        .replay
+        .inputs
+        .iter()
+        .map(|input| input.port as usize + 1);
+    let ports = inputs.fold(ports, usize::max);
+    let mut words: Vec<String> = vec!["iom".into(), "check".into(), object.display().to_string()];
+    let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+    option("--program", name.clone());
+    for input in &replay.inputs {
+        option("-i", format!("{}@{}", input.port, input.file));
     }
-    words.push(format!("--seed-maps {}", quoted(&dir.join("maps.json"))));
-    let names: Vec<&str> = engines.iter().map(|engine| engine.backend_name()).collect();
-    words.push(format!(
-        "--backends {} --seed {} --queues {}",
-        names.join(","),
-        replay.seed,
-        replay.queues
-    ));
-    words.push(format!(
-        "--ports {}",
-        program.ports.max(replay.ports.unwrap_or(1) as usize).max(1)
-    ));
-    if let Some(PacketRange(first, last)) = replay.packets_range {
-        words.push(format!("--packets-range {first}-{last}"));
+    option("--seed-maps", dir.join("maps.json").display().to_string());
+    option("--backends", engines.join(","));
+    option("--seed", replay.seed.to_string());
+    option("--queues", replay.queues.to_string());
+    option("--ports", ports.to_string());
+    option("--packet-ids", "capture".to_owned());
+    if let Some(start_ns) = replay.start_ns {
+        option("--start-ns", start_ns.to_string());
     }
-    if replay.rss_key == crate::replay_args::RssKey::Symmetric {
-        words.push("--rss-key symmetric".to_owned());
+    if replay.rss_key == RssKey::Symmetric {
+        option("--rss-key", "symmetric".to_owned());
     }
     if !replay.rss_table.is_empty() {
         let table: Vec<String> = replay.rss_table.iter().map(ToString::to_string).collect();
-        words.push(format!("--rss-table {}", table.join(",")));
+        option("--rss-table", table.join(","));
     }
-    words.join(" ")
+    for mask in case.masks {
+        option("--mask", format!("{}={}", mask.field, mask.reason));
+    }
+    if case.no_rewrite {
+        words.push("--no-rewrite".to_owned());
+    }
+    words
 }

@@ -1,22 +1,28 @@
 //! `iom check`: the same packets through several backends, and everything compared.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use iom_core::abi::BackendError;
+use serde_json::{Value, json};
 
+use crate::args::{Cli, Command};
 use crate::cross_check::{CrossCheck, Keep, Report, frame_bytes};
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
+use crate::kept_packets;
 use crate::lane::{Lane, Setup};
+use crate::map_files;
 use crate::mask::{Mask, Masks};
+use crate::minimal_case::{Difference, MinimalCase, Trials};
 use crate::program::{LoadedProgram, ProgramArgs};
 use crate::progress::Progress;
 use crate::record::PacketWriter;
 use crate::replay_args::ReplayArgs;
 use crate::report::{self, Skipped};
-use crate::{map_files, save_diff};
+use crate::save_diff::{self, Case};
 
 /// Arguments of `iom check`.
 #[derive(Debug, clap::Args)]
@@ -57,6 +63,13 @@ pub struct Args {
     /// Keep what repeats the first difference: packets, map seeds, command line
     #[arg(long, value_name = "DIR")]
     save_diff: Option<PathBuf>,
+    /// Shrink the first difference to the fewest packets and bytes that still show it, and keep
+    /// what repeats it
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "minimized")]
+    minimize: Option<PathBuf>,
+    /// How often --minimize may run the backends
+    #[arg(long, default_value_t = 2000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    minimize_trials: u32,
     /// How many differences to show
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     show: usize,
@@ -71,40 +84,237 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   iom check programs/firewall/firewall.o -i pcaps/mix.pcap
   iom check programs/classify/classify.o -i pcaps/mix.pcap --backends sim,kernel,nfp
-  iom check new.o -i 0@lan.pcap -i 1@wan.pcapng --queues 2 --save-diff diff/";
+  iom check new.o -i 0@lan.pcap -i 1@wan.pcapng --queues 2 --save-diff diff/
+  iom check new.o -i mix.pcap --minimize smallest/
+  iom check new.o -i mix.pcap --mask 'bytes:ipv4.identification=counts up'";
 
 /// Checks, reports, and says by the exit code whether the backends agree.
 ///
 /// # Errors
 /// Unreadable input, a refused program, a missing or failing backend.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let engines = distinct(&args.backends)?;
-    let program = args.program.load()?;
-    let mut setup = args.replay.setup(program.ports)?;
-    let cpus = engines.iter().map(|engine| engine.cpus());
-    setup.cpus = cpus.fold(setup.queues, u32::max);
-    let (lanes, engines, skipped) = load_lanes(args, &engines, &program, &setup)?;
-    if lanes.len() < 2 {
-        let reasons: Vec<String> = skipped
-            .iter()
-            .map(|s| format!("{}: {}", s.backend, s.reason))
-            .collect();
-        return Err(Failure::missing(format!(
-            "fewer than two backends left to compare ({})",
-            reasons.join("; ")
-        )));
-    }
-    let report = cross_check(args, &program, &setup, &lanes, &engines)?;
+    let prepared = Prepared::new(args)?;
+    let report = prepared.check(args)?;
+    let minimized = match (&args.minimize, Difference::first_of(&report)) {
+        (Some(dir), Some(difference)) => prepared.minimize(args, dir, &report, difference)?,
+        _ => None,
+    };
+    let module = &prepared.program.module;
+    let (engines, skipped) = (&prepared.engines, &prepared.skipped);
     if args.json {
+        let mut json = report::to_json(&report, module, engines, skipped);
+        if let Some(minimized) = &minimized {
+            json["minimized"] = minimized.to_json();
+        }
+        writeln!(out, "{json}")?;
+    } else {
+        report::write_text(out, &report, module, engines, skipped)?;
+        if let Some(minimized) = &minimized {
+            minimized.write_text(out)?;
+        }
+    }
+    prepared.finish(args, &report)
+}
+
+/// A check that is ready to run.
+struct Prepared {
+    program: LoadedProgram,
+    setup: Setup,
+    masks: Masks,
+    lanes: Vec<Lane>,
+    engines: Vec<Engine>,
+    skipped: Vec<Skipped>,
+}
+
+impl Prepared {
+    fn new(args: &Args) -> anyhow::Result<Self> {
+        let engines = distinct(&args.backends)?;
+        let program = args.program.load()?;
+        let masks = Masks::new(&args.masks, &[&program.module])?;
+        let mut setup = args.replay.setup(program.ports)?;
+        let cpus = engines.iter().map(|engine| engine.cpus());
+        setup.cpus = cpus.fold(setup.queues, u32::max);
+        let (lanes, engines, skipped) = load_lanes(args, &engines, &program, &setup)?;
+        if lanes.len() < 2 {
+            let reasons: Vec<String> = skipped
+                .iter()
+                .map(|s| format!("{}: {}", s.backend, s.reason))
+                .collect();
+            return Err(Failure::missing(format!(
+                "fewer than two backends left to compare ({})",
+                reasons.join("; ")
+            )));
+        }
+        Ok(Self {
+            program,
+            setup,
+            masks,
+            lanes,
+            engines,
+            skipped,
+        })
+    }
+
+    fn pad_to(&self) -> usize {
+        let padded = self.engines.iter().map(|engine| engine.pad_to());
+        padded.max().unwrap_or(0)
+    }
+
+    fn check(&self, args: &Args) -> anyhow::Result<Report> {
+        let mut source = args.replay.open()?;
+        let limits = frame_bytes(&self.lanes);
+        let mut ingress = args.replay.ingress(&self.setup, limits, self.pad_to());
+        let mut packets = args
+            .packets
+            .as_deref()
+            .map(|path| PacketWriter::create(path, args.bytes))
+            .transpose()?;
+        let progress = Progress::start("packets");
+        let check = CrossCheck {
+            lanes: &self.lanes,
+            queues: self.setup.queues,
+            keep: Keep::First(args.show.max(1)),
+            masks: &self.masks,
+        };
+        let report = check.run(&mut source, &mut ingress, &mut |backend, packet, view| {
+            progress.set(packet.id.saturating_add(1));
+            match &mut packets {
+                Some(writer) => Ok(writer.write(&self.program.module, backend, packet, view)?),
+                None => Ok(()),
+            }
+        })?;
+        if let Some(writer) = packets {
+            writer.finish()?;
+        }
+        Ok(report)
+    }
+
+    fn case<'a>(&'a self, args: &'a Args) -> Case<'a> {
+        Case {
+            program: &self.program,
+            replay: &args.replay,
+            seed_files: &args.seed_maps,
+            engines: &self.engines,
+            masks: &args.masks,
+            no_rewrite: args.no_rewrite,
+        }
+    }
+
+    /// Looks for the smallest packets, keeps them, and runs the command that was kept with them.
+    fn minimize(
+        &self,
+        args: &Args,
+        dir: &Path,
+        report: &Report,
+        difference: Difference,
+    ) -> anyhow::Result<Option<SavedMinimum>> {
+        let load = |setup: &Setup| {
+            let (lanes, ..) = load_lanes(args, &self.engines, &self.program, setup)?;
+            Ok(lanes)
+        };
+        let trials = Trials {
+            replay: &args.replay,
+            setup: &self.setup,
+            pad_to: self.pad_to(),
+            masks: &self.masks,
+            load: &load,
+        };
+        let found = trials.search(report, difference, args.minimize_trials)?;
+        let Some(case) = found else {
+            eprintln!(
+                "iom: --minimize: the packets up to the difference do not show it again (with --no-rewrite, time and random numbers are the kernel's own)"
+            );
+            return Ok(None);
+        };
+        let packets = &case.minimized.packets;
+        let words = save_diff::save(dir, &self.case(args), packets)?;
+        let again = Cli::try_parse_from(words)?;
+        let repeats = match again.command {
+            Command::Check(again) => Self::new(&again)?.check(&again)?,
+            _ => unreachable!("the command that was kept is a check"),
+        };
+        Ok(Some(SavedMinimum {
+            repeats: difference.shows(&repeats, packets).is_some(),
+            dir: dir.to_owned(),
+            case,
+        }))
+    }
+
+    fn finish(&self, args: &Args, report: &Report) -> anyhow::Result<Exit> {
+        if let (Some(dir), Some(difference)) = (&args.save_diff, Difference::first_of(report)) {
+            let last = difference.last_packet(report);
+            let packets = kept_packets::read(&args.replay, &self.setup, last)?;
+            save_diff::save(dir, &self.case(args), &packets)?;
+        }
+        if let Some(fault) = &report.capture_fault {
+            return Err(Failure::usage(format!(
+                "{fault} (all packets before it were compared)"
+            )));
+        }
+        let set_aside: u64 = report.not_comparable.values().sum();
+        match (report.packets, report.differences) {
+            (0, 0) if set_aside > 0 => Err(Failure::usage("no packet could be compared")),
+            (0, 0) => Err(Failure::usage("the captures hold no packets")),
+            (_, 0) => Ok(Exit::Success),
+            _ => Ok(Exit::Differs),
+        }
+    }
+}
+
+/// A minimal case as it was kept.
+struct SavedMinimum {
+    dir: PathBuf,
+    case: MinimalCase,
+    /// The command that was kept showed the difference again.
+    repeats: bool,
+}
+
+impl SavedMinimum {
+    fn bytes(&self) -> usize {
+        let packets = self.case.minimized.packets.iter();
+        packets.map(|packet| packet.bytes.len()).sum()
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let found = &self.case.minimized;
         writeln!(
             out,
-            "{}",
-            report::to_json(&report, &program.module, &engines, &skipped)
+            "minimized: {} of {} packets, {} bytes, {} trials{}: {}{}",
+            found.packets.len(),
+            self.case.packets_before,
+            self.bytes(),
+            found.trials,
+            if found.complete {
+                ""
+            } else {
+                ", not at its end (--minimize-trials)"
+            },
+            self.dir.join("command.txt").display(),
+            if self.repeats {
+                ""
+            } else {
+                " (but that command does not show the difference)"
+            },
         )?;
-    } else {
-        report::write_text(out, &report, &program.module, &engines, &skipped)?;
+        for packet in &found.packets {
+            let (id, port, len) = (packet.id, packet.port, packet.bytes.len());
+            writeln!(out, "  packet {id} (port {port}, {len} bytes)")?;
+        }
+        Ok(())
     }
-    finish(args, &program, &report)
+
+    fn to_json(&self) -> Value {
+        let found = &self.case.minimized;
+        json!({
+            "packets": found.packets.iter().map(|packet| packet.id).collect::<Vec<_>>(),
+            "packets_before": self.case.packets_before,
+            "bytes": self.bytes(),
+            "trials": found.trials,
+            "complete": found.complete,
+            "repeats": self.repeats,
+            "directory": self.dir,
+        })
+    }
 }
 
 fn distinct(engines: &[Engine]) -> anyhow::Result<Vec<Engine>> {
@@ -156,70 +366,4 @@ fn load_lanes(
         }
     }
     Ok((lanes, present, skipped))
-}
-
-fn cross_check(
-    args: &Args,
-    program: &LoadedProgram,
-    setup: &Setup,
-    lanes: &[Lane],
-    engines: &[Engine],
-) -> anyhow::Result<Report> {
-    let pad_to = engines
-        .iter()
-        .map(|engine| engine.pad_to())
-        .max()
-        .unwrap_or(0);
-    let mut source = args.replay.open()?;
-    let mut ingress = args.replay.ingress(setup, frame_bytes(lanes), pad_to);
-    let mut packets = args
-        .packets
-        .as_deref()
-        .map(|path| PacketWriter::create(path, args.bytes))
-        .transpose()?;
-    let progress = Progress::start("packets");
-    let check = CrossCheck {
-        lanes,
-        queues: setup.queues,
-        keep: Keep::First(args.show.max(1)),
-        masks: &Masks::new(&args.masks, &[&program.module])?,
-    };
-    let report = check.run(&mut source, &mut ingress, &mut |backend, packet, view| {
-        progress.set(packet.id.saturating_add(1));
-        match &mut packets {
-            Some(writer) => Ok(writer.write(&program.module, backend, packet, view)?),
-            None => Ok(()),
-        }
-    })?;
-    if let Some(writer) = packets {
-        writer.finish()?;
-    }
-    Ok(report)
-}
-
-fn finish(args: &Args, program: &LoadedProgram, report: &Report) -> anyhow::Result<Exit> {
-    if report.differences > 0
-        && let Some(dir) = &args.save_diff
-    {
-        save_diff::save(
-            dir,
-            program,
-            &args.replay,
-            &args.seed_maps,
-            (&args.backends, !args.no_rewrite),
-            report,
-        )?;
-    }
-    if let Some(fault) = &report.capture_fault {
-        return Err(Failure::usage(format!(
-            "{fault} (all packets before it were compared)"
-        )));
-    }
-    let set_aside: u64 = report.not_comparable.values().sum();
-    match (report.packets, report.differences) {
-        (0, 0) if set_aside > 0 => Err(Failure::usage("no packet could be compared")),
-        (0, 0) => Err(Failure::usage("the captures hold no packets")),
-        (_, 0) => Ok(Exit::Success),
-        _ => Ok(Exit::Differs),
-    }
 }
