@@ -19,7 +19,7 @@ use crate::machine::{
 };
 use crate::profile::FirmwareProfile;
 use crate::relocate::Image;
-use crate::translate::{TranslateError, translate};
+use crate::translate::{Input, mark_removed, translate};
 
 const NAME: &str = "nfp";
 /// The shortest frame that the MAC delivers, without FCS.
@@ -59,26 +59,24 @@ impl Nfp {
                 fix: None,
             }]
         };
-        let facts =
+        let mut facts =
             analyze(program).map_err(|error| refusal(Some(insn_of(&error)), error.to_string()))?;
         let reasons = check(module, entry, &facts, &self.profile);
         if !reasons.is_empty() {
             return Err(reasons);
         }
+        mark_removed(program, &mut facts);
         let map_ids: Vec<u32> = (1..).take(module.maps.len()).collect();
-        let image = translate(program, &facts, &map_ids).map_err(|error| match error {
-            TranslateError::Unsupported { insn, .. } | TranslateError::Encode { insn, .. } => {
-                refusal(Some(insn), error.to_string())
-            }
-            TranslateError::TooLong => refusal(None, error.to_string()),
+        let image = translate(Input {
+            program,
+            facts: &facts,
+            profile: &self.profile,
+            map_ids: &map_ids,
+        })
+        .map_err(|error| {
+            let insn = (error.insn < program.insns.len()).then_some(error.insn);
+            refusal(insn, error.to_string())
         })?;
-        let max_len = usize::from(self.profile.max_len);
-        if image.words.len() > max_len {
-            return Err(refusal(
-                None,
-                format!("{} words, the firmware gives {max_len}", image.words.len()),
-            ));
-        }
         let words = image
             .relocate(&self.profile)
             .map_err(|error| refusal(None, error.to_string()))?;
@@ -141,7 +139,8 @@ impl Backend for Nfp {
             notes: vec![
                 "of a return value only the action comes back; anything above tx is an abort"
                     .to_owned(),
-                "words are those of the Linux driver without its optimisation passes".to_owned(),
+                "zero extensions are kept where the Linux driver drops some: other words, same results"
+                    .to_owned(),
                 "no packet-changing helpers, no functions of the program's own".to_owned(),
             ],
         }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod isa;
 pub mod machine;
 pub mod profile;
+pub mod recorded;
 pub mod relocate;
 pub mod translate;
 pub mod ustore;

@@ -20,6 +20,10 @@ pub enum Relocation {
     GoOut = 2,
     /// A branch to the epilogue's abort part.
     GoAbort = 3,
+    /// A branch to the subroutine that saves registers.
+    PushRegisters = 4,
+    /// A branch to the subroutine that restores registers.
+    PopRegisters = 5,
     /// A branch to the firmware's entry for the next packet.
     NextPacket = 6,
     /// A branch to a helper routine of the firmware: 15,000 plus the helper's number.
@@ -53,6 +57,10 @@ pub struct Image {
     pub target_out: u16,
     /// First word of the epilogue for an abort.
     pub target_abort: u16,
+    /// First word of the subroutine that saves registers; 0 if there is none.
+    pub target_push: u16,
+    /// First word of the subroutine that restores registers; 0 if there is none.
+    pub target_pop: u16,
     /// First word of each eBPF instruction, by slot.
     pub first_words: Vec<u16>,
     /// Stack in bytes.
@@ -111,17 +119,16 @@ impl Image {
         profile: &FirmwareProfile,
     ) -> Result<Insn, RelocateError> {
         let start = profile.start_offset;
+        let to = |place: u16| retarget(index, word.insn, |_| Ok(place.wrapping_add(start)));
         match word.relocation {
             Relocation::None => Ok(word.insn),
             Relocation::Branch => {
                 retarget(index, word.insn, |target| Ok(target.wrapping_add(start)))
             }
-            Relocation::GoOut => retarget(index, word.insn, |_| {
-                Ok(self.target_out.wrapping_add(start))
-            }),
-            Relocation::GoAbort => retarget(index, word.insn, |_| {
-                Ok(self.target_abort.wrapping_add(start))
-            }),
+            Relocation::GoOut => to(self.target_out),
+            Relocation::GoAbort => to(self.target_abort),
+            Relocation::PushRegisters => to(self.target_push),
+            Relocation::PopRegisters => to(self.target_pop),
             Relocation::NextPacket => retarget(index, word.insn, |_| Ok(profile.done_offset)),
             Relocation::Helper => retarget(index, word.insn, |target| {
                 let helper = target.wrapping_sub(PLACEHOLDER);
@@ -182,6 +189,8 @@ pub fn word_from_bits(bits: u64) -> Result<Word, DecodeError> {
         1 => Relocation::Branch,
         2 => Relocation::GoOut,
         3 => Relocation::GoAbort,
+        4 => Relocation::PushRegisters,
+        5 => Relocation::PopRegisters,
         6 => Relocation::NextPacket,
         7 => Relocation::Helper,
         8 => Relocation::Address,

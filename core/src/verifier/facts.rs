@@ -17,14 +17,23 @@ pub struct FunctionFacts {
 }
 
 /// Facts of one instruction, over all its visits.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, as the kernel keeps them"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InsnFacts {
     /// Some path reaches it.
     pub reachable: bool,
+    /// The kernel takes it out before translation: nothing reaches it, or it is a jump to what
+    /// would run next anyway.
+    pub removed: bool,
     /// The function that it belongs to, by index.
     pub function: u32,
     /// Loads, stores and atomics: the base register.
     pub pointer: Option<PointerFacts>,
+    /// On some path, the base register points into the stack of a caller.
+    pub caller_stack: bool,
     /// Arithmetic: ranges of destination and source before the instruction. Of a constant source
     /// the range is the constant, sign-extended.
     pub ranges: Option<(Range, Range)>,

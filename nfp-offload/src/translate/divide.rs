@@ -6,6 +6,7 @@ use iom_core::verifier::InsnFacts;
 
 use super::alu::multiply_steps;
 use super::emit::{Emitter, SCRATCH, low};
+use super::{TranslateErrorKind, Translated};
 use crate::isa::{AluOp, MulKind, MulStep, Operand, ShiftControl, ShiftOp};
 
 use Operand::{A, B, Both, Imm, None};
@@ -43,17 +44,14 @@ impl Reciprocal {
     }
 }
 
-/// Divides the low word of `dst` by the constant that the facts know; the high word is zero
-/// before and after.
-pub(super) fn divide(emit: &mut Emitter, dst: Reg, facts: &InsnFacts) {
+/// Divides the low word of `dst` by the constant that the facts know; the high word, which the
+/// checks want to be zero, is left alone.
+pub(super) fn divide(emit: &mut Emitter, dst: Reg, facts: &InsnFacts) -> Translated {
     let d = low(dst);
     let divisor = facts.ranges.map_or(0, |(_, divisor)| divisor.min);
     match u32::try_from(divisor) {
-        Err(_) => {
-            emit.immed(Both(d), 0);
-            emit.immed(Both(d + 1), 0);
-        }
-        Ok(0 | 1) => unreachable!("the check refuses division by 0 and 1"),
+        Err(_) => emit.immed(Both(d), 0),
+        Ok(0) => return Err(TranslateErrorKind::DivideByZero),
         Ok(divisor) if divisor > 1 << 31 => {
             let right = emit.constant(divisor);
             emit.test(A(d), AluOp::Sub, right);
@@ -62,6 +60,7 @@ pub(super) fn divide(emit: &mut Emitter, dst: Reg, facts: &InsnFacts) {
         }
         Ok(divisor) => by_reciprocal(emit, d, divisor),
     }
+    Ok(())
 }
 
 fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32) {
@@ -75,10 +74,9 @@ fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32) {
         0 => first,
         shift => Reciprocal::new(divisor >> shift, 32 - shift),
     };
+    // By 0 this is the indirect form, with whatever amount there is: a defect of the driver.
     let shift_right = |emit: &mut Emitter, amount| {
-        if amount != 0 {
-            emit.shift(Both(d), ShiftOp::B, B(d), ShiftControl::Right, amount);
-        }
+        emit.shift(Both(d), ShiftOp::B, A(d), ShiftControl::Right, amount);
     };
     let magic = emit.constant(reciprocal.multiplier);
     if divisor.is_power_of_two() {
@@ -88,9 +86,11 @@ fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32) {
         emit.alu(Both(d), A(d), AluOp::Sub, B(SCRATCH));
         shift_right(emit, 1);
         emit.alu(Both(d), A(d), AluOp::Add, B(SCRATCH));
-        shift_right(emit, reciprocal.shift - 1);
+        shift_right(emit, reciprocal.shift.wrapping_sub(1));
     } else {
-        shift_right(emit, pre_shift);
+        if pre_shift != 0 {
+            shift_right(emit, pre_shift);
+        }
         multiply_high(emit, Both(d), d, magic);
         shift_right(emit, reciprocal.shift);
     }

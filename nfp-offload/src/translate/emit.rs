@@ -4,8 +4,8 @@ use iom_core::isa::Reg;
 
 use crate::isa::{
     Alu, AluOp, Branch, BranchBit, Command, Condition, Csr, EncodeError, Immed, ImmedShift,
-    ImmedWidth, Insn, LoadField, Mul, MulKind, MulStep, Operand, Shift, ShiftControl, ShiftOp,
-    encode,
+    ImmedWidth, Insn, LoadField, Mul, MulKind, MulStep, Operand, Return, Shift, ShiftControl,
+    ShiftOp, encode,
 };
 use crate::relocate::{Relocation, Word};
 
@@ -162,6 +162,11 @@ impl Emitter {
         self.push(command, Relocation::None);
     }
 
+    /// Reads a CSR into the constant of the next instruction.
+    pub(super) fn csr_read(&mut self, csr: Csr) {
+        self.push(Insn::CsrRead { csr }, Relocation::None);
+    }
+
     pub(super) fn csr_write(&mut self, csr: Csr, src: Operand) {
         self.push(Insn::CsrWrite { csr, src }, Relocation::None);
     }
@@ -204,6 +209,19 @@ impl Emitter {
             Relocation::Branch,
         );
         word
+    }
+
+    /// `rtn`: a branch to the address in a register.
+    pub(super) fn return_to(&mut self, src: Operand, defer: u8) {
+        self.push(Return { src, defer }, Relocation::None);
+    }
+
+    /// Sets the address that a word loads.
+    pub(super) fn set_address(&mut self, word: u16, to: u16) {
+        match &mut self.words[usize::from(word)].insn {
+            Insn::Immed(immed) => immed.value = to,
+            other => unreachable!("word {word} loads no address but is {other:?}"),
+        }
     }
 
     /// Sets the target of a branch word.
@@ -261,20 +279,25 @@ impl Emitter {
 
     /// A constant as an unrestricted operand: itself, or loaded into the scratch register.
     pub(super) fn constant(&mut self, value: u32) -> Operand {
-        self.constant_up_to(value, 0xff)
+        self.constant_up_to(value, 0xff, Operand::B(SCRATCH))
+    }
+
+    /// A constant as an unrestricted operand: itself, or loaded into this register.
+    pub(super) fn constant_in(&mut self, value: u32, register: Operand) -> Operand {
+        self.constant_up_to(value, 0xff, register)
     }
 
     /// A constant as a restricted operand: itself, or loaded into the scratch register.
     pub(super) fn small_constant(&mut self, value: u32) -> Operand {
-        self.constant_up_to(value, 0x7f)
+        self.constant_up_to(value, 0x7f, Operand::B(SCRATCH))
     }
 
-    fn constant_up_to(&mut self, value: u32, max: u32) -> Operand {
+    fn constant_up_to(&mut self, value: u32, max: u32, register: Operand) -> Operand {
         if value <= max {
             return Operand::Imm(value as u8);
         }
-        self.immed(Operand::B(SCRATCH), value);
-        Operand::B(SCRATCH)
+        self.immed(register, value);
+        register
     }
 }
 

@@ -4,16 +4,21 @@ use iom_core::isa::{Condition as BpfCondition, Insn, Operand as BpfOperand, Widt
 
 use super::Translator;
 use super::emit::{SCRATCH, low};
+use super::step::Step;
 use crate::isa::{AluOp, Condition, Operand};
 use crate::relocate::Relocation;
 
 use Operand::{A, B};
 
-pub(super) fn jump(translator: &mut Translator<'_>, slot: usize, insn: Insn) {
+pub(super) fn jump(translator: &mut Translator<'_>, slot: usize, step: &Step<'_>) {
     // Verified control flow stays inside the program.
-    let target = insn.jump_target(slot).unwrap_or_default() as usize;
-    let mut jump = Jump { translator, target };
-    match insn {
+    let target = step.insn.jump_target(slot).unwrap_or_default() as usize;
+    let mut jump = Jump {
+        translator,
+        target,
+        negated: step.negated,
+    };
+    match step.insn {
         Insn::JumpIf {
             cond,
             width,
@@ -33,6 +38,8 @@ pub(super) fn jump(translator: &mut Translator<'_>, slot: usize, insn: Insn) {
 struct Jump<'t, 'a> {
     translator: &'t mut Translator<'a>,
     target: usize,
+    /// The constant is that of the program with the other sign.
+    negated: bool,
 }
 
 /// How an ordered comparison is made: operands exchanged or not, and the branch after it.
@@ -78,7 +85,7 @@ impl Jump<'_, '_> {
                 self.branch(Condition::Equal);
             }
             (BpfCondition::Eq, _) => {
-                emit.test(A(d), AluOp::Xor, B(s));
+                emit.alu(A(SCRATCH), A(d), AluOp::Xor, B(s));
                 self.branch(Condition::Equal);
             }
             (_, words) => {
@@ -98,9 +105,14 @@ impl Jump<'_, '_> {
     fn with_constant(&mut self, cond: BpfCondition, width: Width, d: u8, imm: u64) {
         let (imm_low, imm_high) = (imm as u32, (imm >> 32) as u32);
         if let Some((exchanged, branch)) = ordered(cond) {
-            self.compare_constant(exchanged, d, AluOp::Sub, imm_low);
+            let (op, op_high) = if self.negated {
+                (AluOp::Add, AluOp::AddCarry)
+            } else {
+                (AluOp::Sub, AluOp::SubCarry)
+            };
+            self.compare_constant(exchanged, d, op, imm_low);
             if width == Width::W64 {
-                self.compare_constant(exchanged, d + 1, AluOp::SubCarry, imm_high);
+                self.compare_constant(exchanged, d + 1, op_high, imm_high);
             }
             return self.branch(branch);
         }

@@ -123,8 +123,8 @@ fn arithmetic64(emit: &mut Emitter, d: u8, amount: u8) {
             ashr(emit, d + 1, amount);
         }
         32 => {
+            // The move sets the sign, too.
             emit.mov(Both(d), B(d + 1));
-            sign_of_high(emit);
             ashr(emit, d + 1, 31);
         }
         33.. => {
