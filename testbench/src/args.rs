@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{asm, check, disasm, exec, feature, pcap, run};
+use crate::commands::{asm, attach, check, detach, disasm, exec, feature, pcap, run, status};
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
 /// Netronome NFP, and checks that they agree.
@@ -22,8 +22,12 @@ input, 3 program refused, 4 backend missing here, 5 internal error.";
 pub enum Command {
     /// Assemble a program: text to raw instructions or a vector
     Asm(asm::Args),
+    /// Put a program on a device of this machine
+    Attach(attach::Args),
     /// Run captures through several backends and compare everything they leave behind
     Check(check::Args),
+    /// Take a program off a device of this machine
+    Detach(detach::Args),
     /// List the instructions of a program as assembly
     Disasm(disasm::Args),
     /// Run raw bytecode once and print r0
@@ -34,4 +38,6 @@ pub enum Command {
     Pcap(pcap::Args),
     /// Replay captures through a backend: outputs per port, counters
     Run(run::Args),
+    /// The XDP programs on the devices of this machine
+    Status(status::Args),
 }

@@ -108,6 +108,7 @@ fn refusal(slots: &[RawInsn]) -> Option<String> {
         prog_type: SOCKET_FILTER,
         attach_type: 0,
         flags: 0,
+        ifindex: 0,
         insns: &insns,
         license: LICENSE,
         btf: None,

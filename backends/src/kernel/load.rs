@@ -9,7 +9,7 @@ use std::sync::Arc;
 use iom_core::abi::{BackendError, LoadRequest, RedirectKind, Refusal};
 use iom_core::helper::redirect_kind;
 use iom_core::isa::{Imm64, Insn, encode};
-use iom_core::map::{Map, MapContents, MapEntry, MapType, MapValue};
+use iom_core::map::{Map, MapContents, MapEntry, MapSpec, MapType, MapValue};
 use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 
 use super::environment_map::EnvironmentMap;
@@ -26,8 +26,8 @@ use super::{KernelConfig, MAP_TYPES, NAME};
 
 /// `BPF_PROG_TYPE_XDP`.
 const PROG_TYPE_XDP: u32 = 6;
-/// `BPF_XDP`.
-const ATTACH_XDP: u32 = 37;
+/// `r0 = 2; exit`: passes every packet.
+const PASS: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 /// `BPF_F_XDP_HAS_FRAGS`.
 const XDP_HAS_FRAGS: u32 = 1 << 5;
 
@@ -57,16 +57,27 @@ pub(super) struct Loader {
     cpus: u32,
     btf: Option<OwnedFd>,
     license: CString,
-    prog_arrays: Vec<ProgArray>,
+    program_maps: Vec<ProgramMap>,
+    /// The device that is to run the programs; 0 for the kernel itself.
+    ifindex: u32,
 }
 
-/// What a prog array holds.
+/// What a map of programs holds.
 #[derive(Debug)]
-struct ProgArray {
+struct ProgramMap {
     /// Index of the map in the module.
     map: usize,
-    /// Key and index of the program in the module.
-    slots: Vec<(Vec<u8>, usize)>,
+    slots: Vec<Slot>,
+}
+
+/// An entry with a program.
+#[derive(Debug)]
+struct Slot {
+    key: Vec<u8>,
+    /// What stands before the program: the interface or queue length of a redirect map.
+    before: Vec<u8>,
+    /// Index of the program in the module.
+    program: usize,
 }
 
 /// Loads a module's entry program with all it may call.
@@ -91,7 +102,7 @@ pub(super) fn load(
         let _inside = namespace.enter().map_err(failed)?;
         // An LRU map remembers which CPU added an entry; seeds come from the first queue's.
         let _pinned = Pinned::to(0).map_err(failed)?;
-        create_maps(request, btf.as_ref(), cpus)?
+        create_maps(request, btf.as_ref(), 0, &Map::seed)?
     };
     let loader = Loader {
         module: Arc::clone(request.module),
@@ -101,9 +112,112 @@ pub(super) fn load(
         cpus,
         btf,
         license: license(request.module),
-        prog_arrays: prog_arrays(request)?,
+        program_maps: program_maps(request, |spec| spec.map_type == MapType::ProgArray)?,
+        ifindex: 0,
     };
     KernelInstance::new(loader, namespace, request)
+}
+
+/// Loads a module's entry program with all that it may call or leave to a redirect map, as they
+/// are, for attaching in this thread's namespace; onto the device itself if `ifindex` is not 0.
+pub(super) fn load_live(request: &LoadRequest<'_>, ifindex: u32) -> Result<Live, BackendError> {
+    check_request(request)?;
+    let btf = request.module.btf.as_deref();
+    let btf = btf.and_then(|btf| btf_load(btf).ok());
+    let program_maps = program_maps(request, holds_programs)?;
+    let loader = Loader {
+        module: Arc::clone(request.module),
+        maps: create_maps(request, btf.as_ref(), ifindex, &plain_entries)?,
+        config: KernelConfig { rewrite: false },
+        entry: request.entry,
+        cpus: maps::possible_cpus(),
+        btf,
+        license: license(request.module),
+        program_maps,
+        ifindex,
+    };
+    let set = loader.load_set(true)?;
+    Ok(Live {
+        program: set.entry,
+        maps: loader.maps,
+        module: loader.module,
+    })
+}
+
+/// Whether a device runs programs itself: the kernel's answer to the smallest one.
+pub(super) fn probe_offload(ifindex: u32) -> Result<(), std::io::Error> {
+    let probe = ProgLoad {
+        name: "probe",
+        prog_type: PROG_TYPE_XDP,
+        attach_type: attach_type(XdpAttach::Device),
+        flags: 0,
+        ifindex,
+        insns: &PASS,
+        license: c"GPL",
+        btf: None,
+        functions: &[],
+        lines: &[],
+    };
+    prog_load(&probe).map(drop).map_err(|error| error.source)
+}
+
+/// A module that is loaded for a device. Redirect maps hold their programs themselves, and the
+/// entry program its maps; only prog arrays are emptied when the last descriptor and pin are gone.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// The entry program.
+    pub(super) program: OwnedFd,
+    maps: Vec<MapFd>,
+    module: Arc<Module>,
+}
+
+impl Live {
+    /// The maps with their names.
+    pub(super) fn maps(&self) -> impl Iterator<Item = (&str, &OwnedFd)> {
+        let names = self.module.maps.iter().map(|spec| spec.name.as_str());
+        names.zip(self.maps.iter().map(MapFd::descriptor))
+    }
+
+    /// What keeps the prog arrays filled.
+    pub(super) fn into_descriptors(self) -> impl Iterator<Item = OwnedFd> {
+        self.maps.into_iter().map(MapFd::into_descriptor)
+    }
+}
+
+/// Whether entries of a map may have programs.
+fn holds_programs(spec: &MapSpec) -> bool {
+    let kind = redirect_kind(spec.map_type);
+    let redirects = matches!(kind, Some(RedirectKind::Devmap | RedirectKind::Cpumap));
+    spec.map_type == MapType::ProgArray || redirects
+}
+
+/// What a map holds but for the entries that have a program.
+fn plain_entries(map: &Map) -> MapContents {
+    let spec = map.spec();
+    let mut contents = map.seed();
+    if holds_programs(spec) {
+        contents
+            .entries
+            .retain(|entry| slot_of(spec, entry).is_none());
+    }
+    contents
+}
+
+/// An entry that names a program, by its index in the module: the value of a prog array, or the
+/// second word of a redirect map's less one, because 0 is none there.
+fn slot_of(spec: &MapSpec, entry: &MapEntry) -> Option<Slot> {
+    let MapValue::Plain(value) = &entry.value else {
+        return None;
+    };
+    let is_array = spec.map_type == MapType::ProgArray;
+    let (before, program) = value.split_at_checked(if is_array { 0 } else { 4 })?;
+    let program = u32::from_le_bytes(*program.first_chunk()?);
+    let none = u32::from(!is_array);
+    Some(Slot {
+        key: entry.key.clone(),
+        before: before.to_vec(),
+        program: program.checked_sub(none)? as usize,
+    })
 }
 
 fn check_request(request: &LoadRequest<'_>) -> Result<(), BackendError> {
@@ -167,13 +281,15 @@ fn devmap_interfaces(request: &LoadRequest<'_>) -> BTreeSet<u32> {
 fn create_maps(
     request: &LoadRequest<'_>,
     btf: Option<&OwnedFd>,
-    cpus: u32,
+    ifindex: u32,
+    contents: &dyn Fn(&Map) -> MapContents,
 ) -> Result<Vec<MapFd>, BackendError> {
+    let cpus = maps::possible_cpus();
     let create = |map: &Arc<Map>| {
         let spec = map.spec();
-        let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus).map_err(failed)?;
+        let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus, ifindex).map_err(failed)?;
         if spec.map_type != MapType::ProgArray {
-            maps::import(&fd, spec, &map.seed()).map_err(|error| match error {
+            maps::import(&fd, spec, &contents(map)).map_err(|error| match error {
                 MapsError::Program { .. } | MapsError::Socket { .. } => {
                     refused(request.entry, error.to_string())
                 }
@@ -185,35 +301,53 @@ fn create_maps(
     request.maps.iter().map(create).collect()
 }
 
-/// Which programs the prog arrays hold.
-fn prog_arrays(request: &LoadRequest<'_>) -> Result<Vec<ProgArray>, BackendError> {
-    let programs = request.module.programs.len();
-    let slot = |entry: MapEntry| match &entry.value {
-        MapValue::Plain(value) => {
-            let word = value.first_chunk().map(|word| u32::from_le_bytes(*word));
-            let program = word.filter(|index| (*index as usize) < programs)?;
-            Some((entry.key, program as usize))
-        }
-        MapValue::PerQueue(_) => None,
-    };
-    let mut arrays = Vec::new();
+/// Which programs the maps that `wanted` selects hold.
+fn program_maps(
+    request: &LoadRequest<'_>,
+    wanted: impl Fn(&MapSpec) -> bool,
+) -> Result<Vec<ProgramMap>, BackendError> {
+    let mut program_maps = Vec::new();
     for (index, map) in request.maps.iter().enumerate() {
-        if map.spec().map_type != MapType::ProgArray {
+        let spec = map.spec();
+        if !wanted(spec) {
             continue;
         }
         let entries = map.contents().entries;
-        let count = entries.len();
-        let slots: Vec<_> = entries.into_iter().filter_map(slot).collect();
-        if slots.len() != count {
-            let message = format!(
-                "prog array {} names a program that the module does not have",
-                map.spec().name
-            );
-            return Err(refused(request.entry, message));
+        let slots: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| slot_of(spec, entry))
+            .collect();
+        for slot in &slots {
+            check_slot(request, spec, slot.program)?;
         }
-        arrays.push(ProgArray { map: index, slots });
+        program_maps.push(ProgramMap { map: index, slots });
     }
-    Ok(arrays)
+    Ok(program_maps)
+}
+
+/// The kernel takes only programs that were loaded for this kind of map.
+fn check_slot(
+    request: &LoadRequest<'_>,
+    spec: &MapSpec,
+    program: usize,
+) -> Result<(), BackendError> {
+    let (kind, name) = (spec.map_type.name(), &spec.name);
+    let (wanted, section) = match redirect_kind(spec.map_type) {
+        Some(RedirectKind::Devmap) => (XdpAttach::Devmap, "xdp/devmap"),
+        Some(RedirectKind::Cpumap) => (XdpAttach::Cpumap, "xdp/cpumap"),
+        _ => (XdpAttach::Device, "xdp"),
+    };
+    let message = match request.module.programs.get(program) {
+        None => format!("{kind} {name} names a program that the module does not have"),
+        Some(named) if named.program_type == ProgramType::Xdp && named.attach == wanted => {
+            return Ok(());
+        }
+        Some(named) => format!(
+            "{kind} {name} names program {} of section {}; it takes programs of section {section}",
+            named.name, named.section
+        ),
+    };
+    Err(refused(request.entry, message))
 }
 
 fn license(module: &Module) -> CString {
@@ -238,16 +372,16 @@ impl Loader {
             .map_err(failed)?;
         let numbers = self.numbers(&prog_arrays, environment.as_ref());
         let mut wanted: BTreeSet<usize> = self
-            .prog_arrays
+            .program_maps
             .iter()
-            .flat_map(|array| array.slots.iter().map(|(_, program)| *program))
+            .flat_map(|map| map.slots.iter().map(|slot| slot.program))
             .collect();
         wanted.insert(self.entry);
         let mut programs = Vec::new();
         for index in wanted {
             programs.push((index, self.load_program(index, &numbers, first)?));
         }
-        self.fill_prog_arrays(&prog_arrays, &programs)?;
+        self.fill_program_maps(&prog_arrays, &programs)?;
         self.finish_set(environment, prog_arrays, programs)
     }
 
@@ -287,11 +421,11 @@ impl Loader {
     }
 
     fn create_prog_arrays(&self) -> Result<Vec<(usize, MapFd)>, BackendError> {
-        let create = |array: &ProgArray| {
-            let fd = maps::create(&self.module.maps[array.map], None, self.cpus)?;
+        let create = |array: &ProgramMap| {
+            let fd = maps::create(&self.module.maps[array.map], None, self.cpus, self.ifindex)?;
             Ok((array.map, fd))
         };
-        let arrays: Result<_, SyscallError> = self.prog_arrays.iter().map(create).collect();
+        let arrays: Result<_, SyscallError> = self.program_maps.iter().map(create).collect();
         arrays.map_err(failed)
     }
 
@@ -309,19 +443,20 @@ impl Loader {
         numbers
     }
 
-    fn fill_prog_arrays(
+    fn fill_program_maps(
         &self,
         prog_arrays: &[(usize, MapFd)],
         programs: &[(usize, OwnedFd)],
     ) -> Result<(), BackendError> {
-        for ProgArray { map, slots } in &self.prog_arrays {
+        for ProgramMap { map, slots } in &self.program_maps {
             let own = prog_arrays.iter().find(|(index, _)| index == map);
-            let array = own.map_or(&self.maps[*map], |(_, array)| array);
-            for (key, program) in slots {
-                let loaded = programs.iter().find(|(index, _)| index == program);
-                let (_, fd) = loaded.expect("every program of a prog array is loaded");
-                let number = fd.as_raw_fd() as u32;
-                array.update(key, &number.to_le_bytes()).map_err(failed)?;
+            let target = own.map_or(&self.maps[*map], |(_, array)| array);
+            for slot in slots {
+                let loaded = programs.iter().find(|(index, _)| *index == slot.program);
+                let (_, fd) = loaded.expect("every program of such a map is loaded");
+                let number = (fd.as_raw_fd() as u32).to_le_bytes();
+                let value = [slot.before.as_slice(), &number].concat();
+                target.update(&slot.key, &value).map_err(failed)?;
             }
         }
         Ok(())
@@ -336,9 +471,6 @@ impl Loader {
         first: bool,
     ) -> Result<OwnedFd, BackendError> {
         let program = &self.module.programs[index];
-        if let Some(message) = unsupported_program(program) {
-            return Err(refused(index, message));
-        }
         let plain = Rewritten::plain(&program.insns);
         let load_plain = || {
             self.load_insns(program, &plain, numbers)
@@ -381,14 +513,24 @@ impl Loader {
         prog_load(&ProgLoad {
             name: &program.name,
             prog_type: PROG_TYPE_XDP,
-            attach_type: ATTACH_XDP,
+            attach_type: attach_type(program.attach),
             flags: if program.fragments { XDP_HAS_FRAGS } else { 0 },
+            ifindex: self.ifindex,
             insns: &encode(&insns),
             license: &self.license,
             btf: btf.map(AsFd::as_fd),
             functions: &functions,
             lines: &lines,
         })
+    }
+}
+
+/// `expected_attach_type` (`enum bpf_attach_type`).
+const fn attach_type(attach: XdpAttach) -> u32 {
+    match attach {
+        XdpAttach::Devmap => 33,
+        XdpAttach::Cpumap => 35,
+        XdpAttach::Device => 37,
     }
 }
 

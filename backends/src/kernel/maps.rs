@@ -58,11 +58,13 @@ pub(super) fn possible_cpus() -> u32 {
         .map_or(1, |last| last + 1)
 }
 
-/// Creates a map. Where the kernel does not take its type information, without it, as libbpf does.
+/// Creates a map, on the device with this index unless it is 0. Where the kernel does not take its
+/// type information, without it, as libbpf does.
 pub(super) fn create(
     spec: &MapSpec,
     btf: Option<BorrowedFd<'_>>,
     cpus: u32,
+    ifindex: u32,
 ) -> Result<MapFd, SyscallError> {
     let (key_type, value_type) = spec.btf_types;
     let create = MapCreate {
@@ -73,6 +75,7 @@ pub(super) fn create(
         max_entries: spec.max_entries,
         flags: spec.flags.0,
         extra: spec.extra,
+        ifindex,
         btf: btf
             .filter(|_| value_type != 0)
             .map(|btf| (btf, key_type, value_type)),

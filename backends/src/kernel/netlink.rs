@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::syscall::SyscallError;
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
 const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_ACK: u16 = 0x04;
 const NLM_F_EXCL: u16 = 0x200;
@@ -15,6 +16,10 @@ const NLM_F_CREATE: u16 = 0x400;
 const NLMSG_ERROR: u16 = 2;
 const IFF_UP: u32 = 1;
 const HEADER_LEN: usize = 16;
+/// Length of `struct ifinfomsg`, which follows the header.
+const LINK_HEADER_LEN: usize = 16;
+/// Room for an answer: a link with all that the kernel tells about it.
+const ANSWER_BYTES: usize = 1 << 16;
 
 /// Attributes of links (`linux/if_link.h`).
 const IFLA_ADDRESS: u16 = 1;
@@ -25,6 +30,7 @@ const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_XDP: u16 = 43;
 
 /// One end of a veth pair.
 #[derive(Clone, Debug)]
@@ -77,8 +83,37 @@ impl Netlink {
         self.request(&message.finish(), &format!("set link {ifindex} up"))
     }
 
+    /// The XDP programs of a link: mode as the kernel's attribute has it, and id.
+    pub(super) fn xdp_programs(&self, ifindex: u32) -> Result<Vec<(u16, u32)>, SyscallError> {
+        let action = format!("ask for link {ifindex}");
+        let mut message = Message::new(RTM_GETLINK, NLM_F_REQUEST);
+        message.link_header(ifindex, 0);
+        let answer = self.exchange(&message.finish(), &action)?;
+        if let Some(errno) = acknowledgement(&answer).filter(|errno| *errno != 0) {
+            return Err(SyscallError {
+                action,
+                source: io::Error::from_raw_os_error(errno),
+            });
+        }
+        Ok(xdp_programs(&answer))
+    }
+
     /// Sends one request and waits for its acknowledgement.
     fn request(&self, message: &[u8], action: &str) -> Result<(), SyscallError> {
+        let answer = self.exchange(message, action)?;
+        let source = match acknowledgement(&answer) {
+            Some(0) => return Ok(()),
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(io::ErrorKind::InvalidData, "not an acknowledgement"),
+        };
+        Err(SyscallError {
+            action: action.to_owned(),
+            source,
+        })
+    }
+
+    /// Sends one request and waits for its answer.
+    fn exchange(&self, message: &[u8], action: &str) -> Result<Vec<u8>, SyscallError> {
         // SAFETY: the buffer is alive and as long as stated.
         let sent = unsafe {
             libc::send(
@@ -91,7 +126,7 @@ impl Netlink {
         if sent < 0 {
             return Err(SyscallError::last(action));
         }
-        let mut answer = [0u8; 4096];
+        let mut answer = vec![0u8; ANSWER_BYTES];
         // SAFETY: the buffer is alive, writable and as long as stated.
         let len = unsafe {
             libc::recv(
@@ -104,16 +139,43 @@ impl Netlink {
         if len < 0 {
             return Err(SyscallError::last(action));
         }
-        let source = match acknowledgement(&answer[..len as usize]) {
-            Some(0) => return Ok(()),
-            Some(errno) => io::Error::from_raw_os_error(errno),
-            None => io::Error::new(io::ErrorKind::InvalidData, "not an acknowledgement"),
-        };
-        Err(SyscallError {
-            action: action.to_owned(),
-            source,
-        })
+        answer.truncate(len as usize);
+        Ok(answer)
     }
+}
+
+/// `IFLA_XDP_DRV_PROG_ID`: a program in the driver.
+pub(super) const XDP_NATIVE: u16 = 5;
+/// `IFLA_XDP_SKB_PROG_ID`: a program in the network stack.
+pub(super) const XDP_SKB: u16 = 6;
+/// `IFLA_XDP_HW_PROG_ID`: a program on the device.
+pub(super) const XDP_HW: u16 = 7;
+
+/// The programs in `IFLA_XDP` of an `RTM_NEWLINK` message.
+fn xdp_programs(message: &[u8]) -> Vec<(u16, u32)> {
+    let attributes_of_link = message
+        .get(HEADER_LEN + LINK_HEADER_LEN..)
+        .unwrap_or_default();
+    let xdp = attributes(attributes_of_link).find(|(kind, _)| *kind == IFLA_XDP);
+    let program = |(kind, payload): (u16, &[u8])| {
+        let id = u32::from_le_bytes(*payload.first_chunk()?);
+        (XDP_NATIVE..=XDP_HW).contains(&kind).then_some((kind, id))
+    };
+    let payload = xdp.map_or(&[][..], |(_, payload)| payload);
+    attributes(payload).filter_map(program).collect()
+}
+
+/// The attributes in a message or in another attribute: type and payload.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    /// Bits of the type that say how the payload is to be read.
+    const FLAGS: u16 = 0xc000;
+    std::iter::from_fn(move || {
+        let len = u16::from_le_bytes(*bytes.first_chunk()?) as usize;
+        let kind = u16::from_le_bytes(*bytes.get(2..)?.first_chunk()?) & !FLAGS;
+        let payload = bytes.get(4..len)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, payload))
+    })
 }
 
 /// The error number in an `NLMSG_ERROR` answer, 0 for success.
@@ -203,6 +265,23 @@ mod tests {
         let bytes = message.finish();
         assert_eq!(bytes[HEADER_LEN..], [7, 0, 3, 0, b'p', b'0', 0, 0]);
         assert_eq!(bytes[..4], 24u32.to_le_bytes());
+    }
+
+    #[test]
+    fn the_programs_of_a_link_are_found_and_hostile_lengths_end_the_search() {
+        let mut message = Message::new(RTM_NEWLINK, 0);
+        message.link_header(7, 0);
+        message.attribute(IFLA_IFNAME, b"p0\0");
+        message.nested(IFLA_XDP, |message| {
+            message.attribute(2, &[1]);
+            message.attribute(XDP_SKB, &9u32.to_le_bytes());
+        });
+        let bytes = message.finish();
+        assert_eq!(xdp_programs(&bytes), [(XDP_SKB, 9)]);
+        for len in 0..bytes.len() {
+            assert_eq!(xdp_programs(&bytes[..len]), []);
+        }
+        assert_eq!(attributes(&[0, 0, 1, 0, 4, 0, 1, 0]).count(), 0);
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub(super) fn addresses(maps: &[u32]) -> Result<Vec<u64>, SyscallError> {
         prog_type: 6,
         attach_type: 0,
         flags: 0,
+        ifindex: 0,
         insns: &encode(&address_program(maps, output.number())),
         license: c"",
         btf: None,

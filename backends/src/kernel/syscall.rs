@@ -37,23 +37,33 @@ pub(super) const ENOTSUPP: i32 = 524;
 /// Numbers of `enum bpf_cmd`.
 #[derive(Clone, Copy)]
 #[repr(i64)]
-enum Command {
+pub(super) enum Command {
     MapCreate = 0,
     MapLookup = 1,
     MapUpdate = 2,
     MapGetNextKey = 4,
     ProgLoad = 5,
+    ObjPin = 6,
+    ObjGet = 7,
     ProgTestRun = 10,
+    ProgGetFdById = 13,
     MapGetFdById = 14,
     ObjGetInfoByFd = 15,
     BtfLoad = 18,
     MapLookupAndDelete = 21,
     MapFreeze = 22,
     MapLookupBatch = 24,
+    LinkCreate = 28,
+    LinkUpdate = 29,
+    LinkGetFdById = 30,
+    LinkGetNextId = 31,
+    EnableStats = 32,
+    LinkDetach = 34,
 }
 
-/// Calls `bpf()`. `T` is one of the structures below: `repr(C)`, no implicit padding.
-fn bpf<T>(command: Command, attr: &mut T) -> Result<i32, io::Error> {
+/// Calls `bpf()`. `T` is one of the structures of this file or of `link.rs`: `repr(C)`, no implicit
+/// padding.
+pub(super) fn bpf<T>(command: Command, attr: &mut T) -> Result<i32, io::Error> {
     // SAFETY: `attr` is a live structure of exactly the size that is passed, and the addresses in
     // it are of buffers that the caller borrows during the call, with lengths it has checked.
     let result = unsafe {
@@ -71,20 +81,20 @@ fn bpf<T>(command: Command, attr: &mut T) -> Result<i32, io::Error> {
 }
 
 /// Like [`bpf`], for commands that return a file descriptor.
-fn bpf_fd<T>(command: Command, attr: &mut T) -> Result<OwnedFd, io::Error> {
+pub(super) fn bpf_fd<T>(command: Command, attr: &mut T) -> Result<OwnedFd, io::Error> {
     let fd = bpf(command, attr)?;
     // SAFETY: the kernel has just made this descriptor for us and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn address<T>(slice: &[T]) -> u64 {
+pub(super) fn address<T>(slice: &[T]) -> u64 {
     if slice.is_empty() {
         return 0;
     }
     slice.as_ptr().expose_provenance() as u64
 }
 
-fn address_mut<T>(slice: &mut [T]) -> u64 {
+pub(super) fn address_mut<T>(slice: &mut [T]) -> u64 {
     if slice.is_empty() {
         return 0;
     }
@@ -118,6 +128,8 @@ pub(super) struct MapCreate<'a> {
     pub(super) flags: u32,
     /// `map_extra`.
     pub(super) extra: u64,
+    /// Index of the device that is to hold it; 0 for the kernel itself.
+    pub(super) ifindex: u32,
     /// BTF with the type ids of key and value.
     pub(super) btf: Option<(BorrowedFd<'a>, u32, u32)>,
     /// Bytes that a lookup by user space gives: in per-CPU maps, of all CPUs.
@@ -168,10 +180,10 @@ struct MapBatchAttr {
 
 #[repr(C)]
 #[derive(Default)]
-struct GetFdByIdAttr {
-    id: u32,
-    next_id: u32,
-    open_flags: u32,
+pub(super) struct GetFdByIdAttr {
+    pub(super) id: u32,
+    pub(super) next_id: u32,
+    pub(super) open_flags: u32,
 }
 
 #[repr(C)]
@@ -212,6 +224,7 @@ impl MapFd {
             max_entries: create.max_entries,
             map_flags: create.flags,
             map_name: object_name(create.name),
+            map_ifindex: create.ifindex,
             btf_fd,
             btf_key_type_id: key_type,
             btf_value_type_id: value_type,
@@ -238,6 +251,11 @@ impl MapFd {
     /// The descriptor, to map its memory.
     pub(super) fn descriptor(&self) -> &OwnedFd {
         &self.fd
+    }
+
+    /// The descriptor alone.
+    pub(super) fn into_descriptor(self) -> OwnedFd {
+        self.fd
     }
 
     /// Bytes in a key.
@@ -374,16 +392,23 @@ impl MapFd {
     }
 }
 
-/// The kernel's id of a map or program: second field of `bpf_map_info` and `bpf_prog_info`.
+/// The kernel's id of a map, program or link: the second field of its information.
 pub(super) fn object_id(fd: &OwnedFd) -> Result<u32, io::Error> {
     let mut info = [0u32; 2];
+    object_info(fd, &mut info)?;
+    Ok(info[1])
+}
+
+/// Sets the words of `bpf_map_info`, `bpf_prog_info` or `bpf_link_info`; what the kernel does not
+/// know is 0. Arrays that the structure points to are not asked for.
+pub(super) fn object_info(fd: &OwnedFd, words: &mut [u32]) -> Result<(), io::Error> {
+    words.fill(0);
     let mut attr = InfoAttr {
         bpf_fd: fd.as_raw_fd() as u32,
-        info_len: size_of_val(&info) as u32,
-        info: address_mut(&mut info),
+        info_len: size_of_val(words) as u32,
+        info: address_mut(words),
     };
-    bpf(Command::ObjGetInfoByFd, &mut attr)?;
-    Ok(info[1])
+    bpf(Command::ObjGetInfoByFd, &mut attr).map(drop)
 }
 
 #[repr(C)]
@@ -436,6 +461,8 @@ pub(super) struct ProgLoad<'a> {
     pub(super) prog_type: u32,
     pub(super) attach_type: u32,
     pub(super) flags: u32,
+    /// Index of the device that is to run it; 0 for the kernel itself.
+    pub(super) ifindex: u32,
     /// Encoded, with map descriptors in place.
     pub(super) insns: &'a [u8],
     pub(super) license: &'a CStr,
@@ -489,6 +516,7 @@ pub(super) fn prog_load(load: &ProgLoad<'_>) -> Result<OwnedFd, ProgLoadError> {
         license: address(load.license.to_bytes_with_nul()),
         prog_flags: load.flags,
         prog_name: object_name(load.name),
+        prog_ifindex: load.ifindex,
         expected_attach_type: load.attach_type,
         ..ProgLoadAttr::default()
     };

@@ -7,12 +7,15 @@ use crate::args::{Cli, Command};
 use crate::exit::Exit;
 
 pub mod asm;
+pub mod attach;
 pub mod check;
+pub mod detach;
 pub mod disasm;
 pub mod exec;
 pub mod feature;
 pub mod pcap;
 pub mod run;
+pub mod status;
 
 /// Runs the command that the user asked for.
 ///
@@ -21,11 +24,14 @@ pub mod run;
 pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Asm(args) => asm::run(&args, out),
+        Command::Attach(args) => attach::run(&args, out),
         Command::Check(args) => check::run(&args, out),
+        Command::Detach(args) => detach::run(&args, out),
         Command::Disasm(args) => disasm::run(&args, out),
         Command::Exec(args) => exec::run(&args, out),
         Command::Feature(args) => feature::run(&args, out),
         Command::Pcap(args) => pcap::run(&args, out),
         Command::Run(args) => run::run(&args, out),
+        Command::Status(args) => status::run(&args, out),
     }
 }
