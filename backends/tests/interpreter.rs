@@ -690,6 +690,7 @@ fn program_of(insns: Vec<Insn>) -> Module {
             insns,
             functions: vec![function],
             lines: Vec::new(),
+            unresolved: Vec::new(),
         }],
         license: Some("GPL".to_owned()),
         ..Module::default()

@@ -134,6 +134,9 @@ pub struct Program {
     pub functions: Vec<Function>,
     /// Source lines in order of their first slot; empty without `.BTF.ext`.
     pub lines: Vec<LineInfo>,
+    /// Instructions that need something which the kernel does not have. Programs may hold such as
+    /// long as they never reach them.
+    pub unresolved: Vec<Unresolved>,
 }
 
 impl Program {
@@ -157,6 +160,15 @@ impl Program {
             .partition_point(|function| function.start as usize <= slot)
             .saturating_sub(1)
     }
+}
+
+/// An instruction that was replaced by one that no verifier accepts, for want of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// Slot.
+    pub insn: u32,
+    /// What is missing.
+    pub what: String,
 }
 
 /// A function of a program.

@@ -5,12 +5,15 @@ use expect_test::expect_file;
 use iom_core::isa::module_text;
 use iom_core::module::{Module, Program};
 use iom_core::object::btf::{Btf, BtfKind};
-use iom_core::object::{load_object, load_raw_object};
+use iom_core::object::{
+    Kernel, KernelNeeds, KernelTypes, load_object, load_object_for, load_raw_object,
+};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/objects")
@@ -28,11 +31,29 @@ fn objects() -> Vec<PathBuf> {
     paths
 }
 
+/// Types for the cases that ask the kernel.
+fn kernel_types() -> &'static KernelTypes {
+    static TYPES: OnceLock<KernelTypes> = OnceLock::new();
+    TYPES.get_or_init(|| {
+        let bytes = fs::read(folder().join("kernel/types.o")).expect("the kernel's types");
+        KernelTypes::parse(&bytes).expect("the kernel's types")
+    })
+}
+
+/// Whether a case is loaded for a kernel; the others show what happens when none is known.
+fn of_kernel(path: &Path) -> bool {
+    let name = path.file_stem().expect("a name").to_string_lossy();
+    name.starts_with("core_")
+}
+
 #[test]
 fn modules() {
     for path in objects() {
         let bytes = fs::read(&path).expect("an object");
-        let text = match load_object(&bytes, "case") {
+        let kernel = Kernel {
+            types: of_kernel(&path).then_some(kernel_types()),
+        };
+        let text = match load_object_for(&bytes, "case", &kernel) {
             Ok(module) => describe(&module),
             Err(error) => format!("error: {error}\n"),
         };
@@ -49,6 +70,9 @@ fn describe(module: &Module) -> String {
         writeln!(text, "program {name}: section {section}, {kind:?}").unwrap();
         for function in &program.functions {
             writeln!(text, "  {function:?}").unwrap();
+        }
+        for unresolved in &program.unresolved {
+            writeln!(text, "  {unresolved:?}").unwrap();
         }
     }
     for program in &module.refused {
@@ -79,6 +103,28 @@ fn describe(module: &Module) -> String {
     }
     let all: Vec<_> = (0..module.programs.len()).collect();
     text + &module_text(module, &all)
+}
+
+#[test]
+fn objects_say_what_they_need_of_the_kernel() {
+    for path in objects() {
+        let needs = KernelNeeds::of(&fs::read(&path).expect("an object"));
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let expected = of_kernel(&path) || name == "refused";
+        assert_eq!(needs.types, expected, "{name}");
+    }
+}
+
+#[test]
+fn kernel_types_that_are_none() {
+    let check = |bytes: &[u8], expected: &str| {
+        let message = KernelTypes::parse(bytes).unwrap_err().to_string();
+        assert!(message.starts_with(expected), "{message}");
+    };
+    let no_debug = fs::read(folder().join("no_debug.o")).expect("an object");
+    check(&no_debug, "the ELF file has no .BTF section");
+    check(&no_debug[..100], "broken ELF file");
+    check(b"text", "section .BTF, offset 0x0");
 }
 
 #[test]
@@ -169,7 +215,11 @@ fn clang_rebuilds_the_objects() {
 
 /// Loads what may be broken, and prints values of all its types.
 fn survives(bytes: &[u8]) {
-    match load_object(bytes, "case") {
+    let kernel = Kernel {
+        types: Some(kernel_types()),
+    };
+    KernelNeeds::of(bytes);
+    match load_object_for(bytes, "case", &kernel) {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(module) => {
             describe(&module);
@@ -205,6 +255,22 @@ fn broken_object() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn broken_kernel_types_are_errors(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = fs::read(folder().join("kernel/types.o")).expect("the kernel's types");
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Ok(types) = KernelTypes::parse(&bytes) {
+            let kernel = Kernel { types: Some(&types) };
+            let object = fs::read(folder().join("core_relocations.o")).expect("an object");
+            describe(&load_object_for(&object, "case", &kernel).expect("an object"));
+        }
+    }
 
     #[test]
     fn broken_objects_are_errors(bytes in broken_object()) {

@@ -20,6 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         insns,
         functions: Vec::new(),
         lines: Vec::new(),
+ unresolved: Vec::new(),
     };
     let module = Module { programs: vec![program], ..Module::default() };
     let again = assemble(&module_text(&module, &[0]), "listing").expect("a listing assembles");

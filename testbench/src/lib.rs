@@ -26,4 +26,5 @@ pub mod record;
 pub mod replay_args;
 pub mod report;
 pub mod save_diff;
+pub mod target_kernel;
 pub mod traffic;

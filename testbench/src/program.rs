@@ -11,12 +11,13 @@ use anyhow::Context;
 use iom_core::abi::{BackendError, Refusal};
 use iom_core::isa::{AsmError, assemble};
 use iom_core::module::{Module, ProgramType};
+use iom_core::object::load_raw_object;
 use iom_core::object::raw::raw_program;
 use iom_core::object::vector::{Vector, load_vector};
-use iom_core::object::{load_object, load_raw_object};
 
 use crate::exit::Failure;
 use crate::manifest::Manifest;
+use crate::target_kernel::TargetKernel;
 
 /// How much of a verifier's log is shown with a refusal: its end says why.
 const LOG_LINES: usize = 24;
@@ -30,6 +31,8 @@ pub struct ProgramArgs {
     pub path: PathBuf,
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    kernel: TargetKernel,
 }
 
 /// Which of a module's programs is meant.
@@ -77,6 +80,7 @@ impl ProgramArgs {
         Self {
             path,
             selection: Selection::default(),
+            kernel: TargetKernel::default(),
         }
     }
 
@@ -86,7 +90,7 @@ impl ProgramArgs {
     /// # Errors
     /// An input that cannot be read or is ambiguous (exit code 2), a program that is refused (3).
     pub fn load(&self) -> anyhow::Result<LoadedProgram> {
-        let ProgramFile { mut module, vector } = read_program(&self.path)?;
+        let ProgramFile { mut module, vector } = read_program(&self.path, &self.kernel)?;
         let manifest = if is_stdin(&self.path) {
             None
         } else {
@@ -219,6 +223,11 @@ impl LoadedProgram {
                 format!(", {}:{}: {}", line.file, line.line, line.text.trim())
             });
             lines.push(format!("  instruction {insn}{of}{source}"));
+            let unresolved = program.map_or(&[][..], |program| &program.unresolved);
+            let what = unresolved
+                .iter()
+                .filter(|found| found.insn as usize == insn);
+            lines.extend(what.map(|found| format!("    {}", found.what)));
         }
         let fix = reason.fix.iter().map(String::as_str);
         let message = reason.message.lines().chain(fix);
@@ -240,9 +249,9 @@ enum Form {
 ///
 /// # Errors
 /// An input that cannot be read or is no program (exit code 2), or one that is refused (3).
-pub fn read_program(path: &Path) -> anyhow::Result<ProgramFile> {
+pub fn read_program(path: &Path, kernel: &TargetKernel) -> anyhow::Result<ProgramFile> {
     let bytes = read_bytes(path)?;
-    parse(path, &bytes, form_of(path, &bytes))
+    parse(path, &bytes, form_of(path, &bytes), kernel)
 }
 
 /// Reads a program input that is to run on its own, without a packet: where an object has no
@@ -253,7 +262,7 @@ pub fn read_program(path: &Path) -> anyhow::Result<ProgramFile> {
 pub fn read_raw_program(path: &Path) -> anyhow::Result<Module> {
     let bytes = read_bytes(path)?;
     let form = form_of(path, &bytes);
-    let mut module = parse(path, &bytes, form)?.module;
+    let mut module = parse(path, &bytes, form, &TargetKernel::default())?.module;
     let empty = module.programs.is_empty() && module.refused.is_empty();
     if form == Form::Object && empty {
         let raw = load_raw_object(&bytes, &module.name);
@@ -299,14 +308,23 @@ fn form_of(path: &Path, bytes: &[u8]) -> Form {
     }
 }
 
-fn parse(path: &Path, bytes: &[u8], form: Form) -> anyhow::Result<ProgramFile> {
+fn parse(
+    path: &Path,
+    bytes: &[u8],
+    form: Form,
+    kernel: &TargetKernel,
+) -> anyhow::Result<ProgramFile> {
     let shown = path.display();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let module = match form {
-        Form::Object => load_object(bytes, &stem).with_context(|| shown.to_string())?,
+        Form::Object => kernel
+            .load(bytes, &stem)
+            .with_context(|| shown.to_string())?,
         Form::Source => {
             let object = compile(path)?;
-            load_object(&object, &stem).with_context(|| format!("{shown}, compiled"))?
+            kernel
+                .load(&object, &stem)
+                .with_context(|| format!("{shown}, compiled"))?
         }
         Form::Assembly => {
             let text = std::str::from_utf8(bytes).with_context(|| shown.to_string())?;
@@ -423,7 +441,13 @@ mod tests {
             section: None,
         };
         let path = folder.path().join(files[0].0);
-        ProgramArgs { path, selection }.load()
+        let kernel = TargetKernel::default();
+        let args = ProgramArgs {
+            path,
+            selection,
+            kernel,
+        };
+        args.load()
     }
 
     const TWO: (&str, &str) = (
@@ -472,16 +496,20 @@ mod tests {
                 program: Some(name.to_owned()),
                 section: None,
             };
-            let path = PathBuf::from(path);
-            ProgramArgs { path, selection }.load()
+            let args = ProgramArgs {
+                selection,
+                ..ProgramArgs::at(PathBuf::from(path))
+            };
+            args.load()
         };
-        assert_eq!(choose("fine").unwrap().entry, 0);
-        let error = choose("reads_field").unwrap_err();
+        let fine = choose("fine").unwrap();
+        assert_eq!(fine.module.programs[fine.entry].name, "fine");
+        let error = choose("undefined").unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Refused);
         assert!(
             error
                 .to_string()
-                .contains("struct kernel_thing.inner.wanted"),
+                .contains("(./refused.c:93): elsewhere is not defined"),
             "{error}"
         );
     }

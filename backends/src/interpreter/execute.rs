@@ -400,6 +400,9 @@ impl Machine<'_> {
                 Op::FramePointer => {
                     return Err(stop(position, Box::new(TrapKind::FramePointer)));
                 }
+                Op::Unresolved => {
+                    return Err(stop(position, Box::new(TrapKind::Unresolved)));
+                }
                 Op::NoInstruction => {
                     return Err(stop(position, Box::new(TrapKind::NoInstruction)));
                 }

@@ -141,6 +141,8 @@ pub(super) enum Op {
     Exit,
     /// Writes `r10`. Only a fault when reached: Linux lets it stand in dead code.
     FramePointer,
+    /// Needs something that the kernel does not have.
+    Unresolved,
     /// The second slot of a wide load.
     NoInstruction,
 }
@@ -231,6 +233,11 @@ impl Lowering<'_> {
         reason = "a flat match with one short arm per variant"
     )]
     fn insn(&mut self, insn: &Insn) -> Result<Op, String> {
+        let slot = self.slot as u32;
+        let unresolved = &self.program.unresolved;
+        if unresolved.iter().any(|found| found.insn == slot) {
+            return Ok(Op::Unresolved);
+        }
         if destination(insn) == Some(Reg::R10) {
             return Ok(Op::FramePointer);
         }

@@ -108,6 +108,10 @@ pub enum TrapKind {
     /// The frame pointer was written.
     #[error("r10 is read-only")]
     FramePointer,
+    /// Instructions that need what the kernel does not have may only stand where the program never
+    /// comes ([`crate::module::Program::unresolved`]).
+    #[error("the instruction needs a type, field or function that the kernel does not have")]
+    Unresolved,
     /// Calls nest deeper than the kernel allows.
     #[error("the call stack is more than {max} frames deep")]
     CallDepth {

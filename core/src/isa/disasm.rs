@@ -332,6 +332,7 @@ mod tests {
                 insns,
                 functions,
                 lines: Vec::new(),
+                unresolved: Vec::new(),
             },
         )
     }

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::btf::Btf;
-use super::btf_ext::{BtfExt, CoReRecord, SectionInfo};
-use super::core_relocation;
+use super::btf_ext::{BtfExt, SectionInfo};
+use super::core_relocation::{self, Resolver};
 use super::elf::{Elf, Place, Relocation, Section, Symbol, SymbolKind};
 use super::error::{ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
+use super::kernel_types::KernelTypes;
 use super::maps::ObjectMaps;
 use super::relocation;
-use crate::isa::{CallTarget, DecodeError, Imm64, Insn, SLOT_LEN, decode};
+use crate::isa::{CallTarget, Imm64, Insn, SLOT_LEN, decode};
+use crate::module::Unresolved;
 
 /// A function as the object has it.
 #[derive(Debug)]
@@ -24,9 +26,14 @@ pub(super) struct Code<'a> {
     pub(super) len: usize,
     /// Not visible outside the object.
     pub(super) local: bool,
-    /// Instructions before relocation, by slot.
-    pub(super) insns: Result<Vec<Insn>, DecodeError>,
+    /// Instructions before relocation, by slot, but for what the kernel's types decide.
+    pub(super) insns: Result<Vec<Insn>, Fault>,
+    /// Instructions that need something which the kernel does not have.
+    pub(super) unresolved: Vec<Unresolved>,
 }
+
+/// What is wrong with a function, and in which slot of it.
+type Fault = (usize, ProgramErrorKind);
 
 /// All functions of an object, in the order of sections and of places inside them.
 pub(super) struct CodeTable<'e, 'a> {
@@ -57,6 +64,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
         btf: Option<&'e Btf>,
         ext: &'e BtfExt,
         maps: &'e ObjectMaps<'a>,
+        kernel: Option<&KernelTypes>,
     ) -> Result<Self, ObjectError> {
         let mut table = Self {
             elf,
@@ -69,6 +77,9 @@ impl<'e, 'a> CodeTable<'e, 'a> {
             pointers: BTreeMap::new(),
         };
         table.read_functions()?;
+        if let Some(btf) = btf {
+            table.resolve_types(Resolver::new(btf, kernel), btf);
+        }
         for (index, section) in elf.sections.iter().enumerate() {
             if section.executable {
                 table.read_relocations(index, section)?;
@@ -108,6 +119,43 @@ impl<'e, 'a> CodeTable<'e, 'a> {
         Ok(())
     }
 
+    /// Changes the instructions with CO-RE relocations to what the kernel's types say.
+    fn resolve_types(&mut self, mut resolver: Resolver, btf: &Btf) {
+        let elf = self.elf;
+        let ext = self.ext;
+        for code in &mut self.functions {
+            let Some(info) = ext.sections.get(elf.sections[code.section].name) else {
+                continue;
+            };
+            let first = info
+                .relocations
+                .partition_point(|record| record.slot < code.start);
+            let records = info.relocations[first..].iter();
+            for record in records.take_while(|record| record.slot < code.start + code.len) {
+                let slot = record.slot - code.start;
+                let Ok(insns) = &mut code.insns else { break };
+                let answer = resolver.resolve(record);
+                match answer.and_then(|answer| core_relocation::patch(insns, slot, &answer)) {
+                    Ok(poisoned) => {
+                        let slots = slot..slot + poisoned;
+                        code.unresolved.extend(slots.map(|insn| Unresolved {
+                            insn: insn as u32,
+                            what: core_relocation::unresolved(btf, record),
+                        }));
+                    }
+                    Err(reason) => {
+                        let kind = ProgramErrorKind::CoRe {
+                            relocation: core_relocation::kind_name(record.kind),
+                            target: core_relocation::target(btf, record),
+                            reason,
+                        };
+                        code.insns = Err((slot, kind));
+                    }
+                }
+            }
+        }
+    }
+
     fn read_relocations(&mut self, index: usize, section: &Section<'a>) -> Result<(), ObjectError> {
         for found in self.elf.relocations(section) {
             let found = found?;
@@ -141,39 +189,30 @@ impl<'e, 'a> CodeTable<'e, 'a> {
     }
 
     /// An error at a slot of a function.
-    pub(super) fn error(code: &Code, insn: usize, kind: ProgramErrorKind) -> ProgramError {
+    pub(super) fn error(&self, code: &Code, insn: usize, kind: ProgramErrorKind) -> ProgramError {
         ProgramError {
             function: code.name.to_owned(),
             insn,
+            place: self.source(code, insn),
             kind,
         }
     }
 
-    /// Instructions of a function, if they can be decoded and need nothing that is missing.
-    pub(super) fn checked(&self, code: &'e Code) -> Result<&'e [Insn], ProgramError> {
-        let insns = code.insns.as_ref().map_err(|error| {
-            let kind = ProgramErrorKind::Decode(error.kind);
-            Self::error(code, error.insn, kind)
-        })?;
-        let relocation = self.section_info(code).and_then(|info| {
-            let first = info
-                .relocations
-                .partition_point(|record| record.slot < code.start);
-            let found = info.relocations.get(first)?;
-            (found.slot < code.start + code.len).then_some(found)
-        });
-        match (relocation, self.btf) {
-            (Some(record), Some(btf)) => Err(Self::core_error(code, record, btf)),
-            _ => Ok(insns),
-        }
+    /// File and line of a slot of a function.
+    fn source(&self, code: &Code, insn: usize) -> Option<String> {
+        let lines = &self.section_info(code)?.lines;
+        let after = lines.partition_point(|line| line.slot <= code.start + insn);
+        let line = &lines[after.checked_sub(1)?];
+        let file = self.btf?.string(line.file)?;
+        (line.slot >= code.start).then(|| format!("{file}:{}", line.line))
     }
 
-    fn core_error(code: &Code, record: &CoReRecord, btf: &Btf) -> ProgramError {
-        let kind = ProgramErrorKind::CoRe {
-            relocation: core_relocation::kind_name(record.kind),
-            target: core_relocation::target(btf, record),
-        };
-        Self::error(code, record.slot - code.start, kind)
+    /// Instructions of a function, if they can be decoded and need nothing that is missing.
+    pub(super) fn checked(&self, code: &'e Code) -> Result<&'e [Insn], ProgramError> {
+        let insns = code.insns.as_ref();
+        insns
+            .map(Vec::as_slice)
+            .map_err(|(slot, kind)| self.error(code, *slot, kind.clone()))
     }
 
     /// What the instruction in a slot of a function refers to.
@@ -188,7 +227,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
             Some(found) => self.relocated(code, slot, insn, found),
             None => self.unrelocated(code, slot, insn),
         }
-        .map_err(|kind| Self::error(code, slot, kind))
+        .map_err(|kind| self.error(code, slot, kind))
     }
 
     fn relocated(
@@ -391,6 +430,7 @@ fn read_function<'a>(
         start: symbol.value as usize / SLOT_LEN,
         len: bytes.len() / SLOT_LEN,
         local: symbol.local,
-        insns: decode(bytes),
+        insns: decode(bytes).map_err(|error| (error.insn, ProgramErrorKind::Decode(error.kind))),
+        unresolved: Vec::new(),
     })
 }

@@ -1,6 +1,7 @@
 //! Why an object cannot be loaded, and why one of its programs cannot be used.
 
 use super::btf::BtfError;
+use super::core_relocation::CoReError;
 use crate::isa::DecodeErrorKind;
 
 /// Why an object as a whole cannot be loaded.
@@ -195,28 +196,36 @@ pub enum MapErrorKind {
 
 /// Why one program of an object cannot be used, while others can.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("function {function}, instruction {insn}: {kind}")]
+#[error("function {function}, instruction {insn}{}: {kind}", in_source(.place))]
 pub struct ProgramError {
     /// Function of the object, entry or subprogram.
     pub function: String,
     /// Slot in that function.
     pub insn: usize,
+    /// File and line that the instruction comes from, if the object says so.
+    pub place: Option<String>,
     /// What is wrong there.
     pub kind: ProgramErrorKind,
+}
+
+fn in_source(place: &Option<String>) -> String {
+    place
+        .as_ref()
+        .map_or(String::new(), |place| format!(" ({place})"))
 }
 
 /// What is wrong in a program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProgramErrorKind {
     /// A CO-RE relocation.
-    #[error(
-        "a CO-RE relocation ({relocation} of {target}) needs the running kernel's types, which is not supported yet; declare the struct without preserve_access_index"
-    )]
+    #[error("CO-RE relocation {relocation} of {target}: {reason}")]
     CoRe {
         /// Kind of relocation, as libbpf names it.
         relocation: &'static str,
         /// Type and field.
         target: String,
+        /// Why there is no answer.
+        reason: CoReError,
     },
     /// A variable of the kernel's configuration.
     #[error("{symbol} is a kernel configuration variable (__kconfig), which is not supported")]

@@ -8,7 +8,7 @@ use super::btf::Btf;
 use super::code::{Code, CodeTable, Linked};
 use super::error::{ObjectError, ProgramError};
 use crate::isa::{CallTarget, Imm64, Insn, function_starts};
-use crate::module::{Function, LineInfo};
+use crate::module::{Function, LineInfo, Unresolved};
 
 /// Most slots that all programs of an object have together: subprograms are copied into every
 /// program that uses them, which a hostile object could use to fill the memory.
@@ -30,6 +30,7 @@ pub(super) struct LinkedProgram {
     pub(super) insns: Vec<Insn>,
     pub(super) functions: Vec<Function>,
     pub(super) lines: Vec<LineInfo>,
+    pub(super) unresolved: Vec<Unresolved>,
 }
 
 impl LinkedProgram {
@@ -116,6 +117,11 @@ impl<'e, 'a> Linker<'e, 'a> {
     fn append(&mut self, code: &'e Code, program: &mut LinkedProgram) -> Result<(), ProgramError> {
         let start = program.insns.len();
         program.insns.extend(self.table.checked(code)?);
+        let unresolved = code.unresolved.iter().map(|found| Unresolved {
+            insn: start as u32 + found.insn,
+            what: found.what.clone(),
+        });
+        program.unresolved.extend(unresolved);
         let info = self.table.section_info(code);
         let btf_id = info.and_then(|info| {
             let functions = &info.functions;

@@ -8,6 +8,7 @@ mod code;
 mod core_relocation;
 mod elf;
 mod error;
+mod kernel_types;
 mod link;
 mod maps;
 mod programs;
@@ -27,42 +28,80 @@ use section_name::{SectionKind, section_kind};
 
 use crate::module::{Module, ProgramType, XdpAttach};
 
+pub use core_relocation::CoReError;
+pub use kernel_types::{KernelTypes, KernelTypesError};
+
 pub use error::{MapErrorKind, ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
 
-/// Loads an object. `name` becomes the module's name. Maps that only programs use which cannot be
-/// used themselves are left out.
+/// Loads an object that needs to know nothing of the kernel; programs of it that do are refused.
+/// `name` becomes the module's name. Maps that only programs use which cannot be used themselves
+/// are left out.
 pub fn load_object(bytes: &[u8], name: &str) -> Result<Module, ObjectError> {
-    load(bytes, name, section_kind)
+    load(bytes, name, section_kind, &Kernel::default())
+}
+
+/// Loads an object for a kernel, which its CO-RE relocations and configuration variables ask.
+pub fn load_object_for(bytes: &[u8], name: &str, kernel: &Kernel) -> Result<Module, ObjectError> {
+    load(bytes, name, section_kind, kernel)
+}
+
+/// What a kernel says of itself, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kernel<'a> {
+    /// Its types.
+    pub types: Option<&'a KernelTypes>,
+}
+
+/// What an object asks of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelNeeds {
+    /// Types: it has CO-RE relocations that depend on them.
+    pub types: bool,
+}
+
+impl KernelNeeds {
+    /// What this object needs; nothing if it is broken, which loading it will say.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::read(bytes).unwrap_or_default()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, ObjectError> {
+        let elf = Elf::parse(bytes)?;
+        let (_, btf) = read_btf(&elf)?;
+        let ext = read_btf_ext(&elf, btf.as_ref())?;
+        let mut relocations = ext.sections.values().flat_map(|info| &info.relocations);
+        Ok(Self {
+            types: relocations.any(core_relocation::asks_kernel),
+        })
+    }
 }
 
 /// Loads the functions of an object's `.text` as programs of type [`ProgramType::Raw`], which is
 /// how conformance suites send them.
 pub fn load_raw_object(bytes: &[u8], name: &str) -> Result<Module, ObjectError> {
-    load(bytes, name, |section| match section {
+    let kind = |section: &str| match section {
         ".text" => SectionKind::Programs {
             program_type: ProgramType::Raw,
             attach: XdpAttach::Device,
             fragments: false,
         },
         _ => SectionKind::Subprograms,
-    })
+    };
+    load(bytes, name, kind, &Kernel::default())
 }
 
-fn load(bytes: &[u8], name: &str, kind: fn(&str) -> SectionKind) -> Result<Module, ObjectError> {
+fn load(
+    bytes: &[u8],
+    name: &str,
+    kind: fn(&str) -> SectionKind,
+    kernel: &Kernel,
+) -> Result<Module, ObjectError> {
     let elf = Elf::parse(bytes)?;
     let (btf_bytes, btf) = read_btf(&elf)?;
     let btf = btf.as_ref();
-    let ext = match (elf.section(".BTF.ext"), btf) {
-        (Some((_, section)), Some(btf)) => {
-            BtfExt::parse(section.data, btf).map_err(|error| ObjectError::Btf {
-                section: ".BTF.ext",
-                error,
-            })?
-        }
-        _ => BtfExt::default(),
-    };
+    let ext = read_btf_ext(&elf, btf)?;
     let maps = ObjectMaps::read(&elf, btf)?;
-    let table = CodeTable::read(&elf, btf, &ext, &maps)?;
+    let table = CodeTable::read(&elf, btf, &ext, &maps, kernel.types)?;
     let mut programs = Programs::link(&elf, &table, btf, kind)?;
     let mut specs = maps.specs.clone();
     programs.fill_arrays(&table, &maps.programs, &mut specs);
@@ -91,6 +130,18 @@ fn read_btf(elf: &Elf) -> Result<(Option<Vec<u8>>, Option<Btf>), ObjectError> {
     let bytes = btf_fixup::fix_btf(elf, section, &raw)?;
     let btf = Btf::parse(&bytes).map_err(broken)?;
     Ok((Some(btf_fixup::without_externs(&bytes, &btf)), Some(btf)))
+}
+
+fn read_btf_ext(elf: &Elf, btf: Option<&Btf>) -> Result<BtfExt, ObjectError> {
+    match (elf.section(".BTF.ext"), btf) {
+        (Some((_, section)), Some(btf)) => {
+            BtfExt::parse(section.data, btf).map_err(|error| ObjectError::Btf {
+                section: ".BTF.ext",
+                error,
+            })
+        }
+        _ => Ok(BtfExt::default()),
+    }
 }
 
 /// Text of the `license` section, up to its NUL.

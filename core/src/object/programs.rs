@@ -57,6 +57,7 @@ impl Programs {
                             insns: linked.insns,
                             functions: linked.functions,
                             lines: linked.lines,
+                            unresolved: linked.unresolved,
                         };
                         programs.usable.push((index, program));
                     }
@@ -161,6 +162,9 @@ impl Programs {
             let error = ProgramError {
                 function: program.name.clone(),
                 insn,
+                place: program
+                    .line_of(insn)
+                    .map(|line| format!("{}:{}", line.file, line.line)),
                 kind,
             };
             self.refuse(function, &program.name, &program.section, error);

@@ -53,6 +53,7 @@ pub fn raw_program(
         functions: functions.collect(),
         insns,
         lines: Vec::new(),
+        unresolved: Vec::new(),
     })
 }
 

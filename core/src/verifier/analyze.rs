@@ -638,6 +638,7 @@ mod tests {
             insns,
             functions: Vec::new(),
             lines: Vec::new(),
+            unresolved: Vec::new(),
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::program::{Selection, read_program};
+use crate::target_kernel::TargetKernel;
 
 /// Arguments of `iom asm`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,8 @@ pub struct Args {
     file: PathBuf,
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    kernel: TargetKernel,
     /// Write to this file [default: hex to standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -42,7 +45,7 @@ pub struct Args {
 /// # Errors
 /// A file that cannot be read or written, or that is no program.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let module = read_program(&args.file)?.module;
+    let module = read_program(&args.file, &args.kernel)?.module;
     let index = args.selection.only(&module)?;
     let program = &module.programs[index];
     let bytes = encode(&program.insns);

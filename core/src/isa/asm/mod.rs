@@ -273,6 +273,7 @@ impl Draft {
             insns: self.insns,
             functions,
             lines: self.lines,
+            unresolved: Vec::new(),
         })
     }
 

@@ -62,7 +62,10 @@ pub enum BtfKind {
         signed: bool,
         values: Vec<(u32, i64)>,
     },
-    Forward,
+    /// Declared only: a union, or else a struct.
+    Forward {
+        union: bool,
+    },
     Typedef {
         type_id: u32,
     },
@@ -93,6 +96,13 @@ pub enum BtfKind {
         type_id: u32,
         component: i32,
     },
+}
+
+impl BtfKind {
+    /// Whether both are of one kind, `ENUM` and `ENUM64` being one.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }
 
 /// Linkage of a function or variable.

@@ -192,7 +192,7 @@ fn parse_kind(reader: &mut Reader, head: &Head) -> Result<BtfKind, BtfErrorKind>
             }
         }
         6 | 19 => parse_enum(reader, head)?,
-        7 => BtfKind::Forward,
+        7 => BtfKind::Forward { union: head.flag },
         8 => BtfKind::Typedef { type_id },
         9..=11 | 18 => BtfKind::Modifier { type_id },
         12 => BtfKind::Func {
