@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use iom_backends::interpreter::{Interpreter, Trace};
+use iom_backends::interpreter::{Interpreter, Observe, Trace};
 use iom_core::abi::{
     Backend, BackendError, Environment, Frame, LoadRequest, Outcome, QueueId, Recorder,
     RedirectKind, Refusal,
@@ -586,7 +586,7 @@ fn a_trace_shows_what_one_packet_did() {
     let module = assemble(text, "test.bpf").expect("valid assembly");
     let trace = Trace::of_packet(1);
     let interpreter = Interpreter {
-        trace: Some(trace.clone()),
+        observe: Observe::Trace(trace.clone()),
         ..Interpreter::default()
     };
     run_module(&interpreter, module.clone(), &[packet(), packet()]).expect("a program that runs");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use iom_backends::interpreter::{Interpreter, Trace};
+use iom_backends::interpreter::{Interpreter, Observe};
 use iom_backends::kernel::{KernelBackend, KernelConfig};
 use iom_core::abi::Backend;
 use iom_nfp_offload::backend::Nfp;
@@ -87,10 +87,10 @@ impl Engine {
         }
     }
 
-    /// The simulator with the interpreter, which traces a packet.
-    pub fn tracing(trace: Trace) -> Box<dyn Backend> {
+    /// The simulator with the interpreter, which looks at what runs.
+    pub fn observing(observe: Observe) -> Box<dyn Backend> {
         Box::new(Interpreter {
-            trace: Some(trace),
+            observe,
             ..Interpreter::default()
         })
     }

@@ -11,6 +11,7 @@ use iom_core::module::{Module, ProgramType};
 use std::sync::Arc;
 
 use super::address::{self, Kind};
+use super::coverage::{Counter, Counts, Coverage};
 use super::execute::{Caller, Machine, Observer, Packet, Stop, Unobserved};
 use super::memory::{FRAMES_MAX, Memory};
 use super::op::{Code, GlobalData, lower};
@@ -28,15 +29,27 @@ pub const DEFAULT_BUDGET: u64 = 64 << 20;
 pub struct Interpreter {
     /// Instructions for one packet at most.
     pub budget: u64,
-    /// A packet to trace.
-    pub trace: Option<Trace>,
+    /// What to look at while programs run.
+    pub observe: Observe,
+}
+
+/// What the interpreter looks at while programs run.
+#[derive(Clone, Debug, Default)]
+pub enum Observe {
+    /// Nothing, which costs nothing.
+    #[default]
+    Nothing,
+    /// Every step of one packet.
+    Trace(Trace),
+    /// How often instructions run, of all packets.
+    Coverage(Coverage),
 }
 
 impl Default for Interpreter {
     fn default() -> Self {
         Self {
             budget: DEFAULT_BUDGET,
-            trace: None,
+            observe: Observe::Nothing,
         }
     }
 }
@@ -104,11 +117,14 @@ impl Backend for Interpreter {
             maps: request.maps.clone(),
             environment: request.environment,
             budget: self.budget,
-            trace: self.trace.clone(),
+            observe: self.observe.clone(),
         };
         loaded
             .global_values()
             .map_err(|message| refused(request.entry, None, message))?;
+        if let Observe::Coverage(coverage) = &loaded.observe {
+            coverage.lock().fit(&loaded.module);
+        }
         Ok(Box::new(loaded))
     }
 }
@@ -165,7 +181,7 @@ struct Loaded {
     maps: MapSet,
     environment: iom_core::abi::Environment,
     budget: u64,
-    trace: Option<Trace>,
+    observe: Observe,
 }
 
 impl Loaded {
@@ -257,15 +273,20 @@ impl Worker for QueueWorker<'_> {
     ) -> Result<(), BackendError> {
         outcomes.clear();
         outcomes.reserve(frames.len());
+        let observe = &self.loaded.observe;
+        let mut counts = match observe {
+            Observe::Coverage(coverage) => Some(coverage.lock()),
+            Observe::Nothing | Observe::Trace(_) => None,
+        };
         for frame in frames {
-            let traced = self.loaded.trace.as_ref();
             let recorder = recorder.as_deref_mut();
-            outcomes.push(
-                match traced.filter(|trace| trace.packet_id() == frame.packet_id) {
-                    Some(trace) => self.trace_frame(trace, frame, recorder),
-                    None => self.run_frame(frame, recorder, &mut Unobserved),
-                },
-            );
+            outcomes.push(match (observe, &mut counts) {
+                (_, Some(counts)) => self.count_frame(counts, frame, recorder),
+                (Observe::Trace(trace), None) if trace.packet_id() == frame.packet_id => {
+                    self.trace_frame(trace, frame, recorder)
+                }
+                _ => self.run_frame(frame, recorder, &mut Unobserved),
+            });
         }
         Ok(())
     }
@@ -318,6 +339,18 @@ impl QueueWorker<'_> {
         outcome
     }
 
+    fn count_frame(
+        &mut self,
+        counts: &mut Counts,
+        frame: &mut Frame,
+        recorder: Option<&mut Recorder>,
+    ) -> Outcome {
+        let mut counter = Counter::new(counts, self.loaded.entry);
+        let outcome = self.run_frame(frame, recorder, &mut counter);
+        counter.finish(outcome.action());
+        outcome
+    }
+
     /// Empties the ring buffers as user space would, for the recorder or for nobody.
     fn drain(&mut self, packet: &mut Packet<'_>) {
         self.machine.memory.discard_records();
@@ -353,7 +386,7 @@ pub fn run_raw(
         maps: MapSet::default(),
         environment: iom_core::abi::Environment::default(),
         budget,
-        trace: None,
+        observe: Observe::Nothing,
     };
     let mut machine = loaded.machine(QueueId(0), std::mem::take(memory))?;
     let arguments = match machine.memory.raw.len() as u64 {

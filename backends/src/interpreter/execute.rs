@@ -59,6 +59,10 @@ pub(super) trait Observer {
         memory: &Memory<'_>,
         frame: &Frame,
     );
+
+    /// Called when a conditional branch has decided where to go.
+    #[inline]
+    fn branched(&mut self, _position: Position, _taken: bool) {}
 }
 
 /// Nobody looks.
@@ -286,7 +290,9 @@ impl Machine<'_> {
                     src,
                     target,
                 } => {
-                    if holds64(cond, r.get(dst), r.get(src)) {
+                    let taken = holds64(cond, r.get(dst), r.get(src));
+                    observer.branched(position, taken);
+                    if taken {
                         next = target as usize;
                     }
                 }
@@ -296,7 +302,9 @@ impl Machine<'_> {
                     imm,
                     target,
                 } => {
-                    if holds64(cond, r.get(dst), imm as u64) {
+                    let taken = holds64(cond, r.get(dst), imm as u64);
+                    observer.branched(position, taken);
+                    if taken {
                         next = target as usize;
                     }
                 }
@@ -306,7 +314,9 @@ impl Machine<'_> {
                     src,
                     target,
                 } => {
-                    if holds32(cond, r.get(dst) as u32, r.get(src) as u32) {
+                    let taken = holds32(cond, r.get(dst) as u32, r.get(src) as u32);
+                    observer.branched(position, taken);
+                    if taken {
                         next = target as usize;
                     }
                 }
@@ -316,11 +326,14 @@ impl Machine<'_> {
                     imm,
                     target,
                 } => {
-                    if holds32(cond, r.get(dst) as u32, imm as u32) {
+                    let taken = holds32(cond, r.get(dst) as u32, imm as u32);
+                    observer.branched(position, taken);
+                    if taken {
                         next = target as usize;
                     }
                 }
                 Op::MayGoto { target } => {
+                    observer.branched(position, loops == 0);
                     if loops == 0 {
                         next = target as usize;
                     } else {

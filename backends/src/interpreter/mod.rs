@@ -8,6 +8,7 @@ mod arithmetic;
 mod backend;
 mod callback;
 mod context;
+mod coverage;
 mod execute;
 mod helpers;
 mod memory;
@@ -15,5 +16,6 @@ mod op;
 mod strings;
 mod trace;
 
-pub use backend::{DEFAULT_BUDGET, Interpreter, run_raw};
+pub use backend::{DEFAULT_BUDGET, Interpreter, Observe, run_raw};
+pub use coverage::{Counts, Coverage, ProgramCounts, SlotCount};
 pub use trace::{Trace, TraceAccess, TraceStep, Traced};

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use iom_backends::interpreter::Trace;
+use iom_backends::interpreter::{Coverage, Observe, Trace};
 use iom_core::abi::PortId;
 use iom_core::module::Module;
 use iom_sim::capture::{
@@ -14,6 +14,7 @@ use iom_sim::replay::{Ingress, Ingressed, PacketBatch};
 use serde_json::json;
 
 use crate::compare::PacketView;
+use crate::coverage::output::CoverageArgs;
 use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::lane::{Lane, Running};
@@ -22,6 +23,7 @@ use crate::program::ProgramArgs;
 use crate::progress::Progress;
 use crate::record::PacketWriter;
 use crate::replay_args::ReplayArgs;
+use crate::stats::{Report, Stats};
 
 /// Arguments of `iom run`.
 #[derive(Debug, clap::Args)]
@@ -58,6 +60,11 @@ pub struct Args {
     /// change, memory that is touched, source lines; on the simulator only
     #[arg(long, value_name = "PACKET", conflicts_with = "json")]
     trace: Option<u64>,
+    #[command(flatten)]
+    coverage: CoverageArgs,
+    /// Packets, bytes and actions by port, queue and program, rates by capture time, drop reasons
+    #[arg(long, conflicts_with = "trace")]
+    stats: bool,
     /// Machine-readable summary
     #[arg(long)]
     json: bool,
@@ -66,7 +73,8 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   iom run programs/router/router.o -i 0@pcaps/routed-a.pcap -i 1@pcaps/routed-b.pcapng -w out/
   iom run programs/classify/classify.o -i pcaps/mix.pcap --dump-maps maps.json
-  iom run programs/firewall/firewall.o -i pcaps/mix.pcap --trace 3";
+  iom run programs/firewall/firewall.o -i pcaps/mix.pcap --trace 3
+  iom run programs/chain/chain.o -i pcaps/mix.pcap --profile --coverage-html coverage.html";
 
 /// Packets that go through the backend at a time.
 const BATCH_PACKETS: usize = 512;
@@ -79,12 +87,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let program = args.program.load()?;
     let setup = args.replay.setup(program.ports)?;
     let seeds = map_files::Seeds::read(&program, &args.seed_maps)?;
-    let trace = args.trace.map(Trace::of_packet);
-    let backend = match (&trace, args.backend) {
-        (None, engine) => engine.backend(!args.no_rewrite),
-        (Some(trace), Engine::SimInterpreter) => Engine::tracing(trace.clone()),
-        (Some(_), engine) => {
-            return Err(Failure::usage(format!("--trace is for sim, not {engine}")));
+    args.coverage.check(&program.module)?;
+    let observe = observe(args);
+    let backend = match (&observe, args.backend) {
+        (Observe::Nothing, engine) => engine.backend(!args.no_rewrite),
+        (_, Engine::SimInterpreter) => Engine::observing(observe.clone()),
+        (_, engine) => {
+            let message = format!("traces, coverage and profiles are for sim, not {engine}");
+            return Err(Failure::usage(message));
         }
     };
     let seed = |maps: &_| seeds.apply(&program.module, maps);
@@ -111,29 +121,56 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         &program.module,
         &mut outputs,
     )?;
-    outputs.counters.assert_balanced();
+    outputs.summary.counters.assert_balanced();
     if let Some(path) = &args.dump_maps {
         map_files::dump(path, &program.module, &lane.maps()?)?;
     }
-    let (counters, set_aside) = outputs.finish()?;
-    if let Some(trace) = trace {
-        let text = trace.text(&program.module).ok_or_else(|| {
-            Failure::usage(format!("packet {} was not replayed", trace.packet_id()))
-        })?;
-        out.write_all(text.as_bytes())?;
+    let summary = outputs.finish()?;
+    let mut counts = None;
+    match observe {
+        Observe::Nothing => {}
+        Observe::Trace(trace) => {
+            let text = trace.text(&program.module).ok_or_else(|| {
+                Failure::usage(format!("packet {} was not replayed", trace.packet_id()))
+            })?;
+            out.write_all(text.as_bytes())?;
+        }
+        Observe::Coverage(coverage) => {
+            let counts = counts.insert(coverage.counts());
+            args.coverage.write(&program.module, counts, out)?;
+        }
     }
-    print(args, out, &counters, set_aside)?;
+    let stats = summary.stats.as_ref();
+    let stats = stats.map(|stats| stats.report(&program.module, counts.as_ref()));
+    print(args, out, &summary, stats.as_ref())?;
     if let Some(fault) = fault {
         return Err(Failure::usage(format!(
             "{fault} (all packets before it were replayed)"
         )));
     }
-    if counters.ports.values().all(|port| port.rx_packets == 0) {
+    if summary
+        .counters
+        .ports
+        .values()
+        .all(|port| port.rx_packets == 0)
+    {
         return Err(Failure::usage(
             "the captures hold no packets that this backend takes",
         ));
     }
     Ok(Exit::Success)
+}
+
+/// What the interpreter is to look at.
+fn observe(args: &Args) -> Observe {
+    match args.trace {
+        Some(packet) => Observe::Trace(Trace::of_packet(packet)),
+        None if args.coverage.any() => Observe::Coverage(Coverage::default()),
+        None if args.stats && args.backend == Engine::SimInterpreter => {
+            Observe::Coverage(Coverage::default())
+        }
+        None => Observe::Nothing,
+    }
 }
 
 fn replay(
@@ -163,10 +200,17 @@ fn replay(
     }
 }
 
-/// Everything that a replay writes.
-struct Outputs {
+/// What came of all packets together.
+#[derive(Default)]
+struct Summary {
     counters: Counters,
     set_aside: u64,
+    stats: Option<Stats>,
+}
+
+/// Everything that a replay writes.
+struct Outputs {
+    summary: Summary,
     packets: Option<PacketWriter<'static>>,
     frames: Option<CaptureWriter>,
     by_port: bool,
@@ -189,8 +233,10 @@ impl Outputs {
         }
         let by_port = frames.as_ref().is_some_and(CaptureWriter::is_directory);
         Ok(Self {
-            counters: Counters::default(),
-            set_aside: 0,
+            summary: Summary {
+                stats: args.stats.then(Stats::default),
+                ..Summary::default()
+            },
             packets,
             frames,
             by_port,
@@ -203,23 +249,26 @@ impl Outputs {
         running: &Running<'_>,
         module: &Module,
     ) -> anyhow::Result<()> {
-        self.set_aside += batch.set_aside().len() as u64;
+        self.summary.set_aside += batch.set_aside().len() as u64;
         for (packet, view) in batch.packets().iter().zip(running.views()) {
             if let Some(writer) = &mut self.packets {
                 writer.write(module, &running.lane.name, packet, &view)?;
             }
             if view.outcome.refused.is_some() {
-                self.set_aside += 1;
+                self.summary.set_aside += 1;
                 continue;
             }
             let verdict = Verdict::of(packet.port, view.outcome);
-            self.counters.count(
+            self.summary.counters.count(
                 packet.port,
                 view.outcome,
                 verdict,
                 packet.len_bytes(),
                 view.frame.len(),
             );
+            if let Some(stats) = &mut self.summary.stats {
+                stats.count(packet, view.outcome, verdict);
+            }
             self.write_frame(packet, &view, verdict)?;
         }
         Ok(())
@@ -260,23 +309,28 @@ impl Outputs {
         Ok(writer.write(&interface, &frame)?)
     }
 
-    fn finish(self) -> anyhow::Result<(Counters, u64)> {
+    fn finish(self) -> anyhow::Result<Summary> {
         if let Some(writer) = self.packets {
             writer.finish()?;
         }
         if let Some(writer) = self.frames {
             writer.finish()?;
         }
-        Ok((self.counters, self.set_aside))
+        Ok(self.summary)
     }
 }
 
 fn print(
     args: &Args,
     out: &mut dyn Write,
-    counters: &Counters,
-    set_aside: u64,
+    summary: &Summary,
+    stats: Option<&Report>,
 ) -> anyhow::Result<()> {
+    let Summary {
+        counters,
+        set_aside,
+        ..
+    } = summary;
     if args.json {
         let ports: Vec<_> = counters
             .ports
@@ -288,7 +342,7 @@ fn print(
             .iter()
             .map(|(reason, packets)| json!({"reason": reason.text(), "packets": packets}))
             .collect();
-        let summary = json!({
+        let mut summary = json!({
             "version": 1,
             "backend": args.backend.backend_name(),
             "engine": args.backend.engine_name(),
@@ -297,6 +351,9 @@ fn print(
             "delivered": counters.delivered,
             "not_replayed": set_aside,
         });
+        if let Some(stats) = stats {
+            summary["stats"] = json!(stats);
+        }
         writeln!(out, "{summary}")?;
         return Ok(());
     }
@@ -320,14 +377,19 @@ fn print(
             c.tx_bytes
         )?;
     }
-    for (reason, packets) in &counters.drops {
+    // Statistics name them in more detail.
+    let drops = counters.drops.iter().filter(|_| stats.is_none());
+    for (reason, packets) in drops {
         writeln!(out, "dropped {packets}: {}", reason.text())?;
     }
-    if set_aside > 0 {
+    if *set_aside > 0 {
         writeln!(
             out,
             "not replayed: {set_aside} packets, of a length that this backend does not take"
         )?;
+    }
+    if let Some(stats) = stats {
+        stats.write(out)?;
     }
     Ok(())
 }
