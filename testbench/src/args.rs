@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{asm, attach, check, detach, disasm, exec, feature, pcap, run, status};
+use crate::commands::{asm, attach, check, detach, diff, disasm, exec, feature, pcap, run, status};
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
 /// Netronome NFP, and checks that they agree.
@@ -28,6 +28,8 @@ pub enum Command {
     Check(check::Args),
     /// Take a program off a device of this machine
     Detach(detach::Args),
+    /// Compare two versions of a program on the same captures
+    Diff(diff::Args),
     /// List the instructions of a program as assembly
     Disasm(disasm::Args),
     /// Run raw bytecode once and print r0

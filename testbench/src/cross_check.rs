@@ -31,6 +31,8 @@ pub struct Report {
     pub masked: Masks,
     /// Packets and map entries that differ.
     pub differences: u64,
+    /// Packets that differ, by what the two sides returned.
+    pub changed: BTreeMap<(XdpAction, XdpAction), u64>,
     /// The first packet that differs in each aspect.
     pub first_packets: BTreeMap<Aspect, u64>,
     /// Entries that differ of each map, by its index in the module of the first backend.
@@ -274,10 +276,12 @@ impl CrossCheck<'_> {
                 continue;
             }
             report.differences += 1;
+            let actions = (left.outcome.action(), right.outcome.action());
+            *report.changed.entry(actions).or_default() += 1;
             for aspect in &aspects {
                 report.first_packets.entry(*aspect).or_insert(packet.id);
             }
-            if self.keeps_packet(report, left, right) {
+            if self.keeps_packet(report, actions) {
                 let left = PacketResult::keep(&self.lanes[0].name, left);
                 let right = PacketResult::keep(&lane.name, right);
                 report.packet_differences.push(PacketDifference {
@@ -292,12 +296,11 @@ impl CrossCheck<'_> {
         }
     }
 
-    fn keeps_packet(&self, report: &Report, left: &PacketView<'_>, right: &PacketView<'_>) -> bool {
+    fn keeps_packet(&self, report: &Report, actions: (XdpAction, XdpAction)) -> bool {
         let kept = report.packet_differences.iter();
         match self.keep {
             Keep::First(count) => kept.count() < count,
             Keep::OfEachKind(count) => {
-                let actions = (left.outcome.action(), right.outcome.action());
                 kept.filter(|kept| kept.actions() == actions).count() < count
             }
         }

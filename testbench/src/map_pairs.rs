@@ -98,13 +98,70 @@ fn incomparable(
             .collect()
     };
     let layout = |spec: &MapSpec| (spec.key_size, spec.value_size, spec.map_type.is_per_cpu());
-    if left.data_section && left.frozen && right.frozen {
-        Some("read-only data of the program")
+    if left.data_section && left.frozen && left.initial != right.initial {
+        Some("read-only data of the programs, which differ in it")
     } else if layout(left) != layout(right) {
         Some("declared with another key, value or type")
     } else if left.map_type == MapType::ProgArray && names(left_module) != names(right_module) {
         Some("holds programs, which are numbered differently")
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iom_core::abi::Frame;
+    use iom_core::isa::assemble;
+
+    fn module(maps: &[&str]) -> Arc<Module> {
+        let maps = maps.iter().map(|map| format!(".map {map}\n"));
+        let text = maps.collect::<String>() + ".program main xdp\nr0 = 2\nexit\n";
+        Arc::new(assemble(&text, "test").unwrap())
+    }
+
+    #[test]
+    fn maps_are_matched_by_name_and_layout() {
+        let array = |name: &str, value: u32| format!("{name} array key 4 value {value} max 1");
+        let left = module(&[&array("a", 8), &array("b", 8), &array("c", 8)]);
+        let right = module(&[&array("d", 8), &array("c", 4), &array("b", 8)]);
+        let pairs = MapPairs::new(&left, &right);
+        assert_eq!(pairs.compared, [(1, 2)]);
+        let names: Vec<&str> = pairs
+            .not_compared
+            .iter()
+            .map(|(name, _)| &name[..])
+            .collect();
+        assert_eq!(names, ["d", "c", "a"]);
+        assert_eq!(
+            MapPairs::new(&left, &left).compared,
+            [(0, 0), (1, 1), (2, 2)]
+        );
+    }
+
+    #[test]
+    fn events_get_the_left_number_of_their_map() {
+        let ring = |name: &str| format!("{name} ringbuf key 0 value 0 max 4096");
+        let (left, right) = (module(&[&ring("a")]), module(&[&ring("new"), &ring("a")]));
+        let events = [0, 1].map(|map| Event {
+            packet_id: 0,
+            map,
+            bytes: vec![],
+        });
+        let (outcome, frame) = (Outcome::default(), Frame::new());
+        let view = PacketView {
+            outcome: &outcome,
+            frame: &frame,
+            events: &events,
+            exact_retval: true,
+        };
+        let (_, events) = MapPairs::new(&left, &right).renumber(&view).unwrap();
+        assert_eq!([events[0].map, events[1].map], [1, 0]);
+        assert!(
+            MapPairs::new(&left, &module(&[&ring("a")]))
+                .renumber(&view)
+                .is_none()
+        );
     }
 }

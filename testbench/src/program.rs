@@ -84,6 +84,22 @@ impl ProgramArgs {
         }
     }
 
+    /// A program file, which of its programs is meant, and the kernel that it is made for.
+    pub fn of(path: PathBuf, selection: Selection, kernel: TargetKernel) -> Self {
+        Self {
+            path,
+            selection,
+            kernel,
+        }
+    }
+
+    /// The words of a command line that load a program of this name for the same kernel.
+    pub fn words(&self, name: &str) -> Vec<String> {
+        let mut words = vec!["--program".to_owned(), name.to_owned()];
+        words.extend(self.kernel.words());
+        words
+    }
+
     /// Reads the program and chooses: what the command line says, else the manifest beside the
     /// file, else the only program there is.
     ///

@@ -11,12 +11,14 @@ use crate::exit::Failure;
 use crate::kept_packets::{self, KeptPacket};
 use crate::map_files;
 use crate::mask::Mask;
-use crate::program::LoadedProgram;
+use crate::program::{LoadedProgram, ProgramArgs};
 use crate::replay_args::{ReplayArgs, RssKey};
 
 /// What a check ran on, but for the packets.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
+    /// The program as the user named it.
+    pub named: &'a ProgramArgs,
     /// The program.
     pub program: &'a LoadedProgram,
     /// Captures and how they were replayed.
@@ -83,8 +85,8 @@ fn command(dir: &Path, object: &Path, case: &Case<'_>, replay: &ReplayArgs) -> V
         .map(|input| input.port as usize + 1);
     let ports = inputs.fold(ports, usize::max);
     let mut words: Vec<String> = vec!["iom".into(), "check".into(), object.display().to_string()];
+    words.extend(case.named.words(name));
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-    option("--program", name.clone());
     for input in &replay.inputs {
         option("-i", format!("{}@{}", input.port, input.file));
     }

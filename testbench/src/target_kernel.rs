@@ -21,6 +21,13 @@ pub struct TargetKernel {
 }
 
 impl TargetKernel {
+    /// The words of a command line that say the same.
+    pub fn words(&self) -> Vec<String> {
+        let btf = self.btf.iter();
+        btf.flat_map(|path| ["--btf".to_owned(), path.display().to_string()])
+            .collect()
+    }
+
     /// Loads an object for this kernel. Where nothing is known of it, the programs that ask are
     /// refused.
     ///

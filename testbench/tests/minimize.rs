@@ -200,6 +200,7 @@ fn two_packets_of_several_hundred_are_found_and_kept() {
 
     let kept = dir.path().join("kept");
     let case = Case {
+        named: &ProgramArgs::at(program.path.clone()),
         program: &program,
         replay: &replay,
         seed_files: &[],

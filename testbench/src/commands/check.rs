@@ -191,6 +191,7 @@ impl Prepared {
 
     fn case<'a>(&'a self, args: &'a Args) -> Case<'a> {
         Case {
+            named: &args.program,
             program: &self.program,
             replay: &args.replay,
             seed_files: &args.seed_maps,

@@ -10,6 +10,7 @@ pub mod asm;
 pub mod attach;
 pub mod check;
 pub mod detach;
+pub mod diff;
 pub mod disasm;
 pub mod exec;
 pub mod feature;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Attach(args) => attach::run(&args, out),
         Command::Check(args) => check::run(&args, out),
         Command::Detach(args) => detach::run(&args, out),
+        Command::Diff(args) => diff::run(&args, out),
         Command::Disasm(args) => disasm::run(&args, out),
         Command::Exec(args) => exec::run(&args, out),
         Command::Feature(args) => feature::run(&args, out),
