@@ -58,7 +58,7 @@ pub(super) struct LinkInfo {
 pub(super) struct ProgramInfo {
     pub(super) name: String,
     /// Hash of the instructions.
-    pub(super) tag: String,
+    pub(super) tag: u64,
     /// Time spent in it, while statistics were enabled.
     pub(super) run_time_ns: u64,
     /// Runs counted, while statistics were enabled.
@@ -148,13 +148,11 @@ pub(super) fn program_info(program: &OwnedFd) -> Result<ProgramInfo, io::Error> 
     object_info(program, &mut words)?;
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let wide = |word: usize| u64::from(words[word]) | u64::from(words[word + 1]) << 32;
+    let tag = *bytes[8..].first_chunk().expect("the structure is longer");
     let name = bytes[64..80].split(|byte| *byte == 0).next();
     Ok(ProgramInfo {
         name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
-        tag: bytes[8..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        tag: u64::from_be_bytes(tag),
         run_time_ns: wide(48),
         run_count: wide(50),
     })

@@ -41,7 +41,7 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Device {
-    device: String,
+    name: String,
     ifindex: u32,
     programs: Vec<Program>,
 }
@@ -63,10 +63,9 @@ struct Program {
 /// What happened between two looks.
 #[derive(Debug, PartialEq, Serialize)]
 struct Measured {
-    seconds: f64,
+    elapsed_ns: u64,
     runs: u64,
-    runs_per_second: f64,
-    ns_per_run: Option<f64>,
+    run_time_ns: u64,
 }
 
 /// Prints what is attached, with counters.
@@ -108,21 +107,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
 fn measured(before: &[DeviceStatus], now: &Program, elapsed: Duration) -> Option<Measured> {
     let programs = before.iter().flat_map(|device| &device.programs);
     let then: &ProgramStatus = programs.into_iter().find(|then| then.id == now.id)?;
-    let runs = now.run_count - then.run_count;
-    let time_ns = now.run_time_ns - then.run_time_ns;
-    let seconds = elapsed.as_secs_f64();
     Some(Measured {
-        seconds,
-        runs,
-        runs_per_second: runs as f64 / seconds,
-        ns_per_run: (runs > 0).then(|| time_ns as f64 / runs as f64),
+        elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
+        runs: now.run_count - then.run_count,
+        run_time_ns: now.run_time_ns - then.run_time_ns,
     })
 }
 
 impl From<DeviceStatus> for Device {
     fn from(status: DeviceStatus) -> Self {
         Self {
-            device: status.device,
+            name: status.device,
             ifindex: status.ifindex,
             programs: status.programs.into_iter().map(Program::from).collect(),
         }
@@ -155,7 +150,7 @@ impl Report {
             )?;
         }
         for device in &self.devices {
-            writeln!(out, "{} (index {})", device.device, device.ifindex)?;
+            writeln!(out, "{} (index {})", device.name, device.ifindex)?;
             if device.programs.is_empty() {
                 writeln!(out, "  no XDP program")?;
             }
@@ -179,44 +174,63 @@ impl Program {
         writeln!(out, "  {mode:<7} program {name}, id {id}, tag {tag}")?;
         match (&self.link, &self.pin) {
             (Some(link), Some(pin)) => {
-                writeln!(out, "    link {link}, pinned in {}", pin.display())?
+                writeln!(out, "    link {link}, pinned in {}", pin.display())
             }
             (Some(link), None) => {
-                writeln!(out, "    link {link}, held by a process or a pin elsewhere")?
+                writeln!(out, "    link {link}, held by a process or a pin elsewhere")
             }
-            (None, _) => writeln!(out, "    no link: attached by another tool")?,
-        }
+            (None, _) => writeln!(out, "    no link: attached by another tool"),
+        }?;
         for map in &self.maps {
             writeln!(out, "    map {}", map.display())?;
         }
-        if let Some(measured) = &self.measured {
-            let each = measured.ns_per_run;
-            let each = each.map_or(String::new(), |ns| format!(", {ns:.0} ns each"));
-            let Measured {
-                runs,
-                seconds,
-                runs_per_second,
-                ..
-            } = measured;
-            return writeln!(
-                out,
-                "    {runs} runs in {seconds:.1} s, {runs_per_second:.0} a second{each}"
-            );
-        }
-        let count = self.run_count;
-        if count > 0 {
-            return writeln!(
-                out,
-                "    {count} runs counted, {} ns each",
-                self.run_time_ns / count
-            );
-        }
-        if !statistics_enabled {
-            return writeln!(
-                out,
-                "    runs are not counted now: --measure SECONDS, or sysctl kernel.bpf_stats_enabled=1"
-            );
-        }
-        writeln!(out, "    no run yet")
+        let counts = match &self.measured {
+            Some(measured) => measured.text(),
+            None => match self.run_time_ns.checked_div(self.run_count) {
+                Some(each) => format!("{} runs counted, {each} ns each", self.run_count),
+                None if statistics_enabled => "no run yet".to_owned(),
+                None => "runs are not counted now: --measure SECONDS, or sysctl kernel.bpf_stats_enabled=1".to_owned(),
+            },
+        };
+        writeln!(out, "    {counts}")
+    }
+}
+
+impl Measured {
+    fn text(&self) -> String {
+        let Self {
+            elapsed_ns,
+            runs,
+            run_time_ns,
+        } = *self;
+        let rate = u128::from(runs) * 1_000_000_000 / u128::from(elapsed_ns.max(1));
+        let each = run_time_ns.checked_div(runs);
+        let each = each.map_or(String::new(), |ns| format!(", {ns} ns each"));
+        let ms = elapsed_ns / 1_000_000;
+        format!(
+            "{runs} runs in {}.{:03} s, {rate} a second{each}",
+            ms / 1000,
+            ms % 1000
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_of_what_was_measured() {
+        let measured = |runs, run_time_ns| Measured {
+            elapsed_ns: 2_000_400_000,
+            runs,
+            run_time_ns,
+        };
+        assert_eq!(measured(0, 0).text(), "0 runs in 2.000 s, 0 a second");
+        let busy = measured(3_000_000, 120_000_000);
+        assert_eq!(
+            busy.text(),
+            "3000000 runs in 2.000 s, 1499700 a second, 40 ns each"
+        );
     }
 }

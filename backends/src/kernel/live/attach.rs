@@ -142,7 +142,7 @@ fn check_targets(request: &LoadRequest<'_>) -> Result<(), LiveError> {
             if !is_here {
                 return Err(LiveError::Target {
                     map: spec.name.clone(),
-                    key: entry.key.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    key: entry.key,
                     what,
                     number,
                 });

@@ -56,7 +56,7 @@ fn program_status(
         mode,
         id,
         name: info.name,
-        tag: info.tag,
+        tag: format!("{:016x}", info.tag),
         link,
         pin: folder.map(|folder| folder.path.clone()),
         maps: folder.map_or(Vec::new(), Folder::maps),

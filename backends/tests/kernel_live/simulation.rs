@@ -1,0 +1,107 @@
+//! The same frames through the interpreter and the simulated device: what leaves each port, and
+//! what reaches the host of each.
+
+use std::sync::Arc;
+
+use iom_backends::interpreter::Interpreter;
+use iom_core::abi::{
+    Backend, Environment, Frame, Instance, LoadRequest, Outcome, PortId, QueueId, Receive,
+    Redirect, XdpAction,
+};
+use iom_core::map::{MapSet, MapValue};
+use iom_core::module::Module;
+use iom_sim::device::Verdict;
+
+/// Frames at each far end, then frames that the stack of each port gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) far: Vec<Vec<Vec<u8>>>,
+    pub(crate) host: Vec<Vec<Vec<u8>>>,
+}
+
+impl Seen {
+    /// All frames, in an order that does not depend on the way they came.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.far.iter_mut().for_each(|frames| frames.sort());
+        self.host.iter_mut().for_each(|frames| frames.sort());
+        self
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.far.iter().chain(&self.host).map(Vec::len).sum()
+    }
+}
+
+/// What a module makes of frames on ports, in their order.
+pub(crate) fn simulate(module: &Arc<Module>, ports: u32, sent: &[(u32, Vec<u8>)]) -> Seen {
+    let maps = MapSet::create(&module.maps, 1).expect("the maps are created");
+    let instance = |entry| load(module, entry, &maps, ports);
+    let main = instance(0);
+    let mut seen = Seen {
+        far: vec![Vec::new(); ports as usize],
+        host: vec![Vec::new(); ports as usize],
+    };
+    for (id, (port, bytes)) in (0..).zip(sent) {
+        let mut frame = Frame::new();
+        frame.set_packet(bytes).expect("the packet fits");
+        frame.packet_id = id;
+        frame.receive = Receive {
+            ingress_ifindex: PortId(*port).ifindex(),
+            ..Receive::default()
+        };
+        let outcome = run(&*main, &mut frame);
+        let verdict = Verdict::of(PortId(*port), &outcome);
+        // The program of the map's entry has the last word.
+        let behind = outcome
+            .redirect
+            .and_then(|redirect| behind(&maps, redirect));
+        if let Some(entry) = behind {
+            let action = run(&*instance(entry), &mut frame).action();
+            if action != XdpAction::Pass {
+                continue;
+            }
+        }
+        match verdict {
+            Verdict::Transmit(target) => seen.far[target.0 as usize].push(frame.packet()),
+            Verdict::Host | Verdict::Cpu(_) => seen.host[*port as usize].push(frame.packet()),
+            Verdict::Drop(_) | Verdict::Socket(_) => {}
+        }
+    }
+    seen
+}
+
+fn load(module: &Arc<Module>, entry: usize, maps: &MapSet, ports: u32) -> Box<dyn Instance> {
+    let request = LoadRequest {
+        module,
+        entry,
+        maps,
+        environment: Environment::default(),
+        ports,
+        queues: 1,
+    };
+    let loaded = Interpreter::default().load(&request);
+    loaded.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run(instance: &dyn Instance, frame: &mut Frame) -> Outcome {
+    let mut outcomes = Vec::new();
+    let mut worker = instance.worker(QueueId(0)).expect("a worker");
+    let frames = std::slice::from_mut(frame);
+    worker.run(frames, &mut outcomes, None).expect("it runs");
+    outcomes.swap_remove(0)
+}
+
+/// The program that the redirect's entry names.
+fn behind(maps: &MapSet, redirect: Redirect) -> Option<usize> {
+    let key = redirect.key?.to_le_bytes();
+    let contents = maps.get(redirect.map?)?.contents();
+    let entry = contents
+        .entries
+        .into_iter()
+        .find(|entry| entry.key == key)?;
+    let MapValue::Plain(value) = entry.value else {
+        return None;
+    };
+    let program = u32::from_le_bytes(*value.get(4..)?.first_chunk()?);
+    program.checked_sub(1).map(|index| index as usize)
+}
