@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{asm, attach, check, detach, diff, disasm, exec, feature, pcap, run, status};
+use crate::commands::{
+    asm, attach, check, detach, diff, disasm, exec, feature, pcap, run, status, verify,
+};
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
 /// Netronome NFP, and checks that they agree.
@@ -42,4 +44,6 @@ pub enum Command {
     Run(run::Args),
     /// The XDP programs on the devices of this machine
     Status(status::Args),
+    /// What Linux's verifier would say of a program, and why
+    Verify(verify::Args),
 }

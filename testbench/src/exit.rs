@@ -4,6 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use iom_core::abi::BackendError;
+use iom_core::isa::DecodeError;
+use iom_core::object::raw::RawProgramError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What happened and what to do.
     pub message: String,
+    /// The instruction that is none, where a program is refused for it.
+    pub encoding: Option<DecodeError>,
 }
 
 impl Failure {
@@ -38,6 +42,7 @@ impl Failure {
         Self {
             exit: Exit::Usage,
             message: message.into(),
+            encoding: None,
         }
         .into()
     }
@@ -47,6 +52,21 @@ impl Failure {
         Self {
             exit: Exit::Refused,
             message: message.into(),
+            encoding: None,
+        }
+        .into()
+    }
+
+    /// Raw instructions are no program.
+    pub fn no_program(message: impl Into<String>, error: &RawProgramError) -> anyhow::Error {
+        let encoding = match error {
+            RawProgramError::Decode(error) => Some(*error),
+            RawProgramError::Empty | RawProgramError::NoMap { .. } => None,
+        };
+        Self {
+            exit: Exit::Refused,
+            message: message.into(),
+            encoding,
         }
         .into()
     }
@@ -56,6 +76,7 @@ impl Failure {
         Self {
             exit: Exit::Missing,
             message: message.into(),
+            encoding: None,
         }
         .into()
     }

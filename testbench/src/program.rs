@@ -13,7 +13,7 @@ use iom_core::isa::{AsmError, assemble};
 use iom_core::module::{Module, ProgramType};
 use iom_core::object::load_raw_object;
 use iom_core::object::raw::raw_program;
-use iom_core::object::vector::{Vector, load_vector};
+use iom_core::object::vector::{Vector, VectorError, load_vector};
 
 use crate::exit::Failure;
 use crate::manifest::Manifest;
@@ -353,7 +353,7 @@ fn parse(
         }
         Form::Raw => {
             let program = raw_program(bytes, ProgramType::Xdp, 0)
-                .map_err(|error| Failure::refused(format!("{shown}: {error}")))?;
+                .map_err(|error| Failure::no_program(format!("{shown}: {error}"), &error))?;
             Module {
                 name: stem.into_owned(),
                 programs: vec![program],
@@ -372,10 +372,9 @@ fn parse(
 fn vector(path: &Path, bytes: &[u8], stem: &str) -> anyhow::Result<ProgramFile> {
     let vector = load_vector(bytes, stem).map_err(|error| {
         let message = format!("{}: {error}", path.display());
-        if error.refuses_program() {
-            Failure::refused(message)
-        } else {
-            Failure::usage(message)
+        match &error {
+            VectorError::Program(error) => Failure::no_program(message, error),
+            _ => Failure::usage(message),
         }
     })?;
     Ok(ProgramFile {

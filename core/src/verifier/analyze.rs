@@ -6,7 +6,7 @@ use super::arithmetic;
 use super::facts::{
     AddendFacts, CallFacts, Facts, FunctionFacts, InsnFacts, Pointer, PointerFacts, Range,
 };
-use super::state::{STACK_BYTES, State, Value};
+use super::join::{STACK_BYTES, State, Value};
 use crate::helper::{self, Returns};
 use crate::isa::{AluOp, AtomicOp, CallTarget, Condition, Imm64, Insn, Operand, Reg, Size, Width};
 use crate::module::{Program, ProgramType};

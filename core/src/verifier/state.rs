@@ -1,206 +1,262 @@
-//! Abstract values and the state of registers and stack at one instruction.
+//! The state of one path: the frames of the functions that are running, each with registers and
+//! stack, the references held, and the path's recent history.
 
-use super::facts::{Pointer, Range};
-use crate::isa::Reg;
+use super::register::{Kind, Register};
+use super::scalar::Scalar;
 
-/// Bytes of one stack frame.
-pub(super) const STACK_BYTES: i64 = 512;
-const SLOTS: usize = STACK_BYTES as usize / 8;
+/// Bytes in a stack slot.
+pub(super) const SLOT: i64 = 8;
+/// Bytes of stack that a function may use.
+pub(super) const MAX_STACK: i64 = 512;
+/// Functions that may be running at once.
+pub(super) const MAX_FRAMES: usize = 8;
+/// Registers whose contents are followed in a frame; the frame pointer never changes.
+pub(super) const REGISTERS: usize = 11;
+/// Slot of the call for the entry function's frame, which nobody calls.
+pub(super) const NO_CALLER: u32 = u32::MAX;
 
-/// What a register or a stack slot holds.
+/// What a byte of the stack holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value {
-    /// Nothing that the program may read.
-    Unset,
-    /// A number.
-    Number(Range),
-    /// A pointer; `id` is 0 if its offset is known.
-    Pointer {
-        to: Pointer,
-        offset: i64,
-        id: u32,
-        differs: bool,
-    },
-    /// Different kinds on different paths.
-    Mixed,
+pub(super) enum Byte {
+    /// Never written.
+    Invalid,
+    /// Part of a register that was stored whole.
+    Spill,
+    /// Something.
+    Misc,
+    /// Zero.
+    Zero,
 }
 
-impl Value {
-    pub(super) const ANY_NUMBER: Self = Self::Number(Range::FULL);
+/// Eight bytes of stack; byte 7 is the one at the lowest address, as in the kernel's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) bytes: [Byte; 8],
+    pub(super) spilled: Register,
+}
 
-    pub(super) const fn pointer(to: Pointer, offset: i64) -> Self {
-        Self::Pointer {
-            to,
-            offset,
-            id: 0,
-            differs: false,
-        }
+impl Slot {
+    pub(super) const EMPTY: Self = Self {
+        bytes: [Byte::Invalid; 8],
+        spilled: Register::NOT_INIT,
+    };
+
+    /// A register was stored here, whole or a part of it.
+    pub(super) fn is_spilled(&self) -> bool {
+        self.bytes[7] == Byte::Spill
     }
 
-    /// What is known where a path with `self` and one with `other` meet.
-    fn join(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Number(a), Self::Number(b)) => Self::Number(a.join(b)),
-            (
-                Self::Pointer {
-                    to,
-                    offset,
-                    id,
-                    differs,
-                },
-                Self::Pointer {
-                    to: to_b,
-                    offset: offset_b,
-                    id: id_b,
-                    differs: differs_b,
-                },
-            ) if to == to_b => {
-                let differs = differs || differs_b || offset != offset_b || id != id_b;
-                Self::Pointer {
-                    to,
-                    offset,
-                    id: id.max(id_b),
-                    differs,
-                }
-            }
-            // A value that one path looked at and found there is still one that may be null.
-            (
-                Self::Pointer {
-                    to: Pointer::MapValue { map } | Pointer::MapValueOrNull { map },
-                    offset,
-                    id,
-                    differs,
-                },
-                Self::Pointer {
-                    to: Pointer::MapValue { map: b } | Pointer::MapValueOrNull { map: b },
-                    offset: offset_b,
-                    ..
-                },
-            ) if map == b => Self::Pointer {
-                to: Pointer::MapValueOrNull { map },
-                offset,
-                id,
-                differs: differs || offset != offset_b,
-            },
-            (a, b) if a == b => a,
-            (Self::Unset, _) | (_, Self::Unset) => Self::Unset,
-            _ => Self::Mixed,
-        }
+    pub(super) fn is_spilled_scalar(&self) -> bool {
+        self.is_spilled() && self.spilled.is_scalar()
     }
 
-    /// The range of a number; nothing is known of anything else.
-    pub(super) const fn range(self) -> Range {
-        match self {
-            Self::Number(range) => range,
-            Self::Unset | Self::Pointer { .. } | Self::Mixed => Range::FULL,
+    /// Such a slot reads as any number.
+    fn is_all_misc(&self) -> bool {
+        let any = |byte: &Byte| matches!(byte, Byte::Misc | Byte::Invalid);
+        self.bytes.iter().all(any)
+    }
+
+    /// The number that an eight-byte load would give, if it would give one.
+    pub(super) fn as_scalar(&self) -> Option<Register> {
+        if self.bytes[0] == Byte::Spill && self.spilled.is_scalar() {
+            Some(self.spilled)
+        } else {
+            self.is_all_misc().then_some(Register::UNKNOWN)
         }
     }
 }
 
-/// Registers and stack of the running function.
+/// A running function.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// Function, by index.
+    pub(super) function: usize,
+    /// Slot of the call, [`NO_CALLER`] for the entry.
+    pub(super) callsite: u32,
+    pub(super) registers: [Register; REGISTERS],
+    /// Slots from the frame pointer down.
+    pub(super) stack: Vec<Slot>,
+}
+
+impl Frame {
+    pub(super) fn new(function: usize, callsite: u32, index: usize) -> Self {
+        let mut registers = [Register::NOT_INIT; REGISTERS];
+        registers[10] = Register::pointer(Kind::Stack(index as u8));
+        Self {
+            function,
+            callsite,
+            registers,
+            stack: Vec::new(),
+        }
+    }
+}
+
+/// A step of a path that does not follow from the instruction after it, or what was learnt there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) insn: u32,
+    pub(super) previous: i64,
+    /// Stack slot that was stored to or loaded from: frame and slot.
+    pub(super) stack: Option<(usize, usize)>,
+    /// The destination register of a comparison points to the stack.
+    pub(super) dst_is_stack: bool,
+    /// The source register of a comparison points to the stack.
+    pub(super) src_is_stack: bool,
+    /// Numbers that learnt from each other here.
+    pub(super) linked: Vec<Place>,
+}
+
+/// Where a register is: in a frame, or spilled to its stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) frame: usize,
+    pub(super) spilled: bool,
+    pub(super) index: usize,
+}
+
+/// Index of a remembered state.
+pub(super) type StateId = usize;
+
+/// The state of one path.
+#[derive(Clone, Debug)]
 pub(super) struct State {
-    registers: [Value; Reg::COUNT],
-    /// Eight-byte slots, from the frame pointer down.
-    stack: [Value; SLOTS],
+    pub(super) frames: Vec<Frame>,
+    /// References held: id and the instruction that acquired it.
+    pub(super) references: Vec<(u32, usize)>,
+    /// Slot that the state stands before.
+    pub(super) insn: usize,
+    /// Slot where this stretch of the path began, and the last one of the stretch.
+    pub(super) first_insn: usize,
+    pub(super) last_insn: i64,
+    /// Paths from here that are not finished.
+    pub(super) branches: u32,
+    pub(super) parent: Option<StateId>,
+    /// How many remembered states lead here.
+    pub(super) depth: u32,
+    /// How often `may_goto` was passed.
+    pub(super) may_goto_depth: u32,
+    pub(super) history: Vec<Step>,
+    /// What is never read again was already forgotten.
+    pub(super) cleaned: bool,
 }
 
 impl State {
-    /// State at the entry of a program: the context in `r1`, the frame pointer in `r10`.
+    /// The state at the program's entry.
     pub(super) fn entry() -> Self {
-        let mut registers = [Value::Unset; Reg::COUNT];
-        registers[Reg::R1.index()] = Value::pointer(Pointer::Context, 0);
-        registers[Reg::R10.index()] = Value::pointer(Pointer::Stack { frame: 0 }, 0);
+        let mut frame = Frame::new(0, NO_CALLER, 0);
+        frame.registers[1] = Register::pointer(Kind::Context);
         Self {
-            registers,
-            stack: [Value::Unset; SLOTS],
+            frames: vec![frame],
+            references: Vec::new(),
+            insn: 0,
+            first_insn: 0,
+            last_insn: -1,
+            branches: 1,
+            parent: None,
+            depth: 0,
+            may_goto_depth: 0,
+            history: Vec::new(),
+            cleaned: false,
         }
     }
 
-    pub(super) fn get(&self, reg: Reg) -> Value {
-        self.registers[reg.index()]
+    pub(super) fn current(&self) -> usize {
+        self.frames.len() - 1
     }
 
-    pub(super) fn set(&mut self, reg: Reg, value: Value) {
-        self.registers[reg.index()] = value;
+    pub(super) fn frame(&self) -> &Frame {
+        &self.frames[self.frames.len() - 1]
     }
 
-    /// Every register and slot that holds exactly `old` now holds `new`.
-    pub(super) fn replace(&mut self, old: Value, new: Value) {
-        for value in self.registers.iter_mut().chain(&mut self.stack) {
-            if *value == old {
-                *value = new;
+    pub(super) fn frame_mut(&mut self) -> &mut Frame {
+        let last = self.frames.len() - 1;
+        &mut self.frames[last]
+    }
+
+    pub(super) fn reg(&self, index: usize) -> &Register {
+        &self.frame().registers[index]
+    }
+
+    pub(super) fn reg_mut(&mut self, index: usize) -> &mut Register {
+        &mut self.frame_mut().registers[index]
+    }
+
+    /// Slot that a frame stands before: of callers, that of the call.
+    pub(super) fn insn_of_frame(&self, frame: usize) -> usize {
+        match self.frames.get(frame + 1) {
+            Some(callee) => callee.callsite as usize,
+            None => self.insn,
+        }
+    }
+
+    /// Every register of every frame, spilled ones included.
+    pub(super) fn all_registers(&mut self) -> impl Iterator<Item = &mut Register> {
+        self.frames.iter_mut().flat_map(|frame| {
+            let spilled = frame.stack.iter_mut().filter(|slot| slot.is_spilled());
+            let spilled = spilled.map(|slot| &mut slot.spilled);
+            frame.registers.iter_mut().chain(spilled)
+        })
+    }
+
+    /// The register at a place.
+    pub(super) fn at(&mut self, place: Place) -> &mut Register {
+        let frame = &mut self.frames[place.frame];
+        if place.spilled {
+            &mut frame.stack[place.index].spilled
+        } else {
+            &mut frame.registers[place.index]
+        }
+    }
+
+    pub(super) fn same_callsites(&self, other: &Self) -> bool {
+        let callsites = |state: &Self| state.frames.iter().map(|f| f.callsite).collect::<Vec<_>>();
+        self.frames.len() == other.frames.len() && callsites(self) == callsites(other)
+    }
+
+    /// Forgets which numbers matter, for a state that starts a new stretch.
+    pub(super) fn forget_precision(&mut self) {
+        for register in self.all_registers().filter(|register| register.is_scalar()) {
+            register.precise = false;
+        }
+    }
+
+    /// Gives up a reference without looking at registers that hold it.
+    pub(super) fn release(&mut self, id: u32) -> bool {
+        let held = self.references.iter().position(|(known, _)| *known == id);
+        if let Some(index) = held {
+            self.references.remove(index);
+        }
+        held.is_some()
+    }
+
+    /// What is learnt of a nullable pointer's null-ness goes to all that share its id.
+    pub(super) fn mark_null(&mut self, register: usize, is_null: bool) {
+        let Register { id, reference, .. } = *self.reg(register);
+        if reference != 0 && reference == id && is_null {
+            self.release(id);
+        }
+        for register in self.all_registers() {
+            if !register.kind.nullable() || register.id != id {
+                continue;
             }
-        }
-    }
-
-    /// Forgets every packet pointer: the packet may have moved.
-    pub(super) fn forget_packet(&mut self) {
-        for value in self.registers.iter_mut().chain(&mut self.stack) {
-            if let Value::Pointer {
-                to: Pointer::Packet | Pointer::PacketMeta | Pointer::PacketEnd,
-                ..
-            } = value
-            {
-                *value = Value::Mixed;
-            }
-        }
-    }
-
-    /// Forgets every pointer with this id.
-    pub(super) fn forget_id(&mut self, forgotten: u32) {
-        for value in self.registers.iter_mut().chain(&mut self.stack) {
-            if matches!(value, Value::Pointer { id, .. } if *id == forgotten) {
-                *value = Value::Mixed;
-            }
-        }
-    }
-
-    /// The value that a load of eight aligned bytes at `offset` from the frame pointer gives.
-    pub(super) fn load_slot(&self, offset: i64) -> Value {
-        slot(offset).map_or(Value::ANY_NUMBER, |slot| self.stack[slot])
-    }
-
-    /// Stores into `size` bytes at `offset` from the frame pointer: a value that fills its slot
-    /// is kept, any other becomes a number.
-    pub(super) fn store_slots(&mut self, offset: i64, size: i64, value: Value) {
-        if size == 8 && offset % 8 == 0 {
-            if let Some(slot) = slot(offset) {
-                self.stack[slot] = value;
-            }
-            return;
-        }
-        for byte in offset..offset + size {
-            if let Some(slot) = slot(byte - byte.rem_euclid(8)) {
-                self.stack[slot] = Value::ANY_NUMBER;
-            }
-        }
-    }
-
-    /// Forgets what the stack holds: something was written at an unknown place.
-    pub(super) fn forget_stack(&mut self) {
-        self.stack = [Value::Mixed; SLOTS];
-    }
-
-    /// What is known where a path with `self` and one with `other` meet; numbers that still grow
-    /// after many visits are widened to any number.
-    pub(super) fn join(&self, other: &Self, widen: bool) -> Self {
-        let mut joined = self.clone();
-        let ours = joined.registers.iter_mut().chain(&mut joined.stack);
-        for (ours, theirs) in ours.zip(other.registers.iter().chain(&other.stack)) {
-            let both = ours.join(*theirs);
-            let grew = widen && both != *ours;
-            *ours = if grew && matches!(both, Value::Number(_)) {
-                Value::ANY_NUMBER
+            if is_null {
+                register.kind = Kind::Scalar;
+                (register.id, register.reference) = (0, 0);
+                register.range = 0;
+                register.scalar = Scalar::constant(0);
             } else {
-                both
-            };
+                register.kind = register.kind.not_null();
+                register.id = 0;
+            }
         }
-        joined
     }
-}
 
-fn slot(offset: i64) -> Option<usize> {
-    let index = usize::try_from(-offset - 1).ok()? / 8;
-    (index < SLOTS).then_some(index)
+    /// Packet pointers become unusable: the packet may have moved.
+    pub(super) fn forget_packet_pointers(&mut self) {
+        for register in self.all_registers() {
+            if register.kind.is_any_packet() {
+                *register = Register::UNKNOWN;
+            }
+        }
+    }
 }

@@ -100,6 +100,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Err(trap) => Err(Failure {
             exit: Exit::Differs,
             message: trap.to_string(),
+            encoding: None,
         }
         .into()),
     }

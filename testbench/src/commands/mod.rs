@@ -17,6 +17,7 @@ pub mod feature;
 pub mod pcap;
 pub mod run;
 pub mod status;
+pub mod verify;
 
 /// Runs the command that the user asked for.
 ///
@@ -35,5 +36,6 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Pcap(args) => pcap::run(&args, out),
         Command::Run(args) => run::run(&args, out),
         Command::Status(args) => status::run(&args, out),
+        Command::Verify(args) => verify::run(&args, out),
     }
 }

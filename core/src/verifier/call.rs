@@ -1,0 +1,572 @@
+//! Calls: of helpers, with the checks of their arguments (`check_helper_call`), of the program's
+//! own functions, and returns.
+
+use super::alu::MAX_OFFSET;
+use super::explore::{Next, Verifier};
+use super::memory::{Access, signed_bits};
+use super::prototype::{Gives, Prototype, Takes, prototype};
+use super::register::{Kind, Register, Socket};
+use super::reject::{Check, reject};
+use super::stack::HelperUse;
+use super::state::{Frame, MAX_FRAMES};
+use crate::helper::{self, Argument, Returns, number};
+use crate::isa::{CallTarget, Insn, Reg};
+use crate::map::MapType;
+
+/// What the arguments of a call say about each other.
+#[derive(Default)]
+struct CallMeta {
+    map: Option<u32>,
+    constant_key: Option<u64>,
+    /// The register whose reference is given up.
+    released: bool,
+    reference: u32,
+    record_size: i32,
+}
+
+impl Verifier<'_> {
+    pub(super) fn call(&mut self, target: CallTarget) -> Check<Next> {
+        match target {
+            CallTarget::Helper(number) => self.call_helper(number).map(|()| Next::Fall),
+            CallTarget::Local(_) => self.call_function(),
+            CallTarget::Kfunc { btf_id, .. } => reject(format!(
+                "calling kernel function with BTF id {btf_id} is not supported"
+            )),
+        }
+    }
+
+    pub(super) fn clear_caller_saved(&mut self) {
+        for register in &mut self.state.frame_mut().registers[..6] {
+            *register = Register::NOT_INIT;
+        }
+    }
+
+    fn call_function(&mut self) -> Check<Next> {
+        let slot = self.insn;
+        let target = self.program.insns[slot].function_target(slot).unwrap_or(0);
+        let Ok(function) = self
+            .program
+            .functions
+            .binary_search_by_key(&target, |function| i64::from(function.start))
+        else {
+            return reject("call to invalid destination");
+        };
+        let depth = self.state.frames.len();
+        if depth >= MAX_FRAMES {
+            return reject(format!(
+                "the call stack of {} frames is too deep",
+                depth + 1
+            ));
+        }
+        let mut frame = Frame::new(function, slot as u32, depth);
+        frame.registers[1..6].copy_from_slice(&self.state.frame().registers[1..6]);
+        self.clear_caller_saved();
+        self.state.frames.push(frame);
+        Ok(Next::Go(target))
+    }
+
+    pub(super) fn exit(&mut self) -> Check<Next> {
+        if self.state.frames.len() == 1 {
+            self.check_leaks("BPF_EXIT instruction in main prog")?;
+            self.check_read(Reg::R0)?;
+            return Ok(Next::PathEnds);
+        }
+        let result = *self.state.reg(0);
+        if matches!(result.kind, Kind::Stack(_)) {
+            return reject("cannot return stack pointer to the caller");
+        }
+        let callsite = self.state.frame().callsite;
+        self.state.frames.pop();
+        *self.state.reg_mut(0) = result;
+        Ok(Next::Go(i64::from(callsite) + 1))
+    }
+
+    /// Refuses to go on while references are held.
+    pub(super) fn check_leaks(&self, before: &str) -> Check {
+        if self.state.references.is_empty() {
+            return Ok(());
+        }
+        let lines = self.state.references.iter();
+        let mut messages: Vec<_> = lines
+            .map(|(id, insn)| format!("Unreleased reference id={id} alloc_insn={insn}"))
+            .collect();
+        messages.push(format!("{before} would lead to reference leak"));
+        Err(super::reject::Rejection { messages })
+    }
+
+    fn call_helper(&mut self, number: u32) -> Check {
+        let Some(helper) = helper::by_number(number) else {
+            return reject(format!("invalid func unknown#{number}"));
+        };
+        let bare = helper.name;
+        let Some(prototype) = prototype(number, self.program.program_type).filter(|p| p.allowed)
+        else {
+            return reject(format!(
+                "program of this type cannot use helper {bare}#{number}"
+            ));
+        };
+        if prototype.gpl_only && !self.module.is_gpl_compatible() {
+            return reject("cannot call GPL-restricted function from non-GPL compatible program");
+        }
+        let mut meta = CallMeta::default();
+        for (index, takes) in prototype.arguments.iter().enumerate() {
+            self.check_argument(&prototype, index, *takes, &mut meta)?;
+        }
+        self.check_map_fits(number, meta.map)?;
+        if meta.released {
+            self.release_reference(meta.reference, number)?;
+        }
+        if number == number::TAIL_CALL {
+            self.check_leaks("tail_call")?;
+        }
+        self.clear_caller_saved();
+        let result = self.helper_result(&prototype, &meta);
+        self.set(Reg::R0, result);
+        if prototype.changes_packet {
+            self.state.forget_packet_pointers();
+        }
+        Ok(())
+    }
+
+    fn release_reference(&mut self, id: u32, number: u32) -> Check {
+        if !self.state.release(id) {
+            let name = helper::by_number(number).map_or("", |helper| helper.name);
+            return reject(format!(
+                "func {name}#{number} reference has not been acquired before"
+            ));
+        }
+        for register in self.state.all_registers() {
+            if register.reference == id {
+                *register = Register::UNKNOWN;
+            }
+        }
+        Ok(())
+    }
+
+    fn helper_result(&mut self, prototype: &Prototype, meta: &CallMeta) -> Register {
+        let (kind, acquired) = match prototype.gives {
+            Gives::Known(Returns::Scalar) => return Register::UNKNOWN,
+            Gives::Known(Returns::Nothing) => return Register::NOT_INIT,
+            Gives::Known(Returns::MapValueOrNull) => {
+                let map = meta.map.unwrap_or(0);
+                let nullable = !self.key_exists(map, meta.constant_key);
+                let kind = match self.map(map).map_type {
+                    MapType::Xskmap => Kind::Socket {
+                        socket: Socket::Xdp,
+                        nullable,
+                    },
+                    _ => Kind::MapValue { map, nullable },
+                };
+                (kind, false)
+            }
+            Gives::Known(Returns::RingbufRecordOrNull) => (Kind::Record { nullable: true }, true),
+            Gives::Socket { socket, acquired } => (
+                Kind::Socket {
+                    socket,
+                    nullable: true,
+                },
+                acquired,
+            ),
+        };
+        let mut register = Register::pointer(kind);
+        if matches!(kind, Kind::Record { .. }) {
+            register.range = meta.record_size;
+        }
+        if kind.nullable() {
+            register.id = self.new_id();
+        }
+        if acquired {
+            let id = self.new_id();
+            self.state.references.push((id, self.insn));
+            (register.id, register.reference) = (id, id);
+        } else if matches!(prototype.gives, Gives::Socket { .. }) {
+            register.reference = meta.reference;
+        }
+        register
+    }
+
+    /// Elements of arrays exist; a constant index that is in bounds finds one.
+    fn key_exists(&self, map: u32, key: Option<u64>) -> bool {
+        let spec = self.map(map);
+        let array = matches!(spec.map_type, MapType::Array | MapType::PercpuArray);
+        array && key.is_some_and(|key| key < u64::from(spec.max_entries))
+    }
+
+    fn check_argument(
+        &mut self,
+        prototype: &Prototype,
+        index: usize,
+        takes: Takes,
+        meta: &mut CallMeta,
+    ) -> Check {
+        let reg = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5][index];
+        self.check_read(reg)?;
+        let register = *self.state.reg(reg.index());
+        if takes == Takes::Known(Argument::Anything) {
+            return Ok(());
+        }
+        if register.kind.is_packet() && !prototype.packet_access {
+            return reject("helper access to the packet is not allowed");
+        }
+        let nullable = matches!(
+            takes,
+            Takes::Known(
+                Argument::MemoryRead { nullable: true }
+                    | Argument::MemoryReadWrite { nullable: true }
+                    | Argument::StackOrNull
+            )
+        );
+        if !(nullable && register.is_null()) {
+            self.check_kind(reg, &register, takes)?;
+            self.check_argument_offset(reg, &register, takes)?;
+        }
+        let releases = matches!(
+            takes,
+            Takes::ReleasedSocket | Takes::Known(Argument::RingbufRecord)
+        );
+        if releases {
+            if register.reference == 0 && !register.is_null() {
+                return reject(format!(
+                    "R{} must be referenced when passed to release function",
+                    reg.number()
+                ));
+            }
+            meta.released = true;
+        }
+        if register.reference != 0 {
+            meta.reference = register.reference;
+        }
+        self.check_argument_memory(prototype, index, takes, reg, meta)
+    }
+
+    fn check_argument_memory(
+        &mut self,
+        prototype: &Prototype,
+        index: usize,
+        takes: Takes,
+        reg: Reg,
+        meta: &mut CallMeta,
+    ) -> Check {
+        let register = *self.state.reg(reg.index());
+        let read = HelperUse {
+            access: Access::Read,
+            zero: false,
+            fills: false,
+        };
+        match takes {
+            Takes::Known(Argument::Map) => {
+                if let Kind::Map(map) = register.kind {
+                    meta.map = Some(map);
+                }
+            }
+            Takes::Known(Argument::MapKey) => {
+                let size = i64::from(self.map(meta.map.unwrap_or(0)).key_size);
+                self.check_helper_memory(reg, size, read)?;
+                let spec = self.map(meta.map.unwrap_or(0));
+                if matches!(spec.map_type, MapType::Array | MapType::PercpuArray) {
+                    meta.constant_key = self.constant_key(reg, size)?;
+                }
+            }
+            Takes::Known(Argument::MapValue) => {
+                let size = i64::from(self.map(meta.map.unwrap_or(0)).value_size);
+                self.check_helper_memory(reg, size, read)?;
+            }
+            Takes::Known(Argument::MapValueWrite) => {
+                let size = i64::from(self.map(meta.map.unwrap_or(0)).value_size);
+                let fill = HelperUse {
+                    access: Access::Write,
+                    zero: false,
+                    fills: true,
+                };
+                self.check_helper_memory(reg, size, fill)?;
+            }
+            Takes::Known(
+                takes @ (Argument::FixedWrite { bytes } | Argument::FixedReadWrite { bytes }),
+            ) => {
+                let fill = HelperUse {
+                    access: Access::Write,
+                    zero: false,
+                    fills: matches!(takes, Argument::FixedWrite { .. }),
+                };
+                self.check_helper_memory(reg, bytes.into(), fill)?;
+            }
+            Takes::Known(Argument::Callback | Argument::SpinLock) => {
+                return reject("callbacks and spin locks are not followed by this verifier");
+            }
+            Takes::Known(Argument::Size { zero }) => {
+                let memory = prototype.arguments[index - 1];
+                self.check_size(reg, memory, zero)?;
+            }
+            Takes::Known(Argument::AllocationSize) => {
+                let Some(size) = register.scalar.as_const(false) else {
+                    return reject(format!("R{} is not a known constant'", reg.number()));
+                };
+                meta.record_size = i32::try_from(size).unwrap_or(i32::MAX);
+                self.mark_precise(reg.index())?;
+            }
+            Takes::Known(
+                Argument::Anything
+                | Argument::Context
+                | Argument::MemoryRead { .. }
+                | Argument::MemoryWrite
+                | Argument::MemoryReadWrite { .. }
+                | Argument::ConstString
+                | Argument::StackOrNull
+                | Argument::RingbufRecord,
+            )
+            | Takes::AnySocket
+            | Takes::ReleasedSocket => {}
+        }
+        Ok(())
+    }
+
+    /// Checks a length and, with it, the memory in the register before (`check_mem_size_reg`).
+    fn check_size(&mut self, reg: Reg, memory: Takes, zero: bool) -> Check {
+        let (number, scalar) = (reg.number(), self.state.reg(reg.index()).scalar);
+        if scalar.smin < 0 {
+            return reject(format!(
+                "R{number} min value is negative, either use unsigned or 'var &= const'"
+            ));
+        }
+        if scalar.umin == 0 && !zero {
+            return reject(format!(
+                "R{number} invalid zero-sized read: u64=[{},{}]",
+                scalar.umin as i64, scalar.umax as i64
+            ));
+        }
+        if scalar.umax >= MAX_OFFSET as u64 {
+            return reject(format!(
+                "R{number} unbounded memory access, use 'var &= const' or 'if (var < const)'"
+            ));
+        }
+        let fills = memory == Takes::Known(Argument::MemoryWrite);
+        let writes = fills || matches!(memory, Takes::Known(Argument::MemoryReadWrite { .. }));
+        let how = HelperUse {
+            access: if writes { Access::Write } else { Access::Read },
+            zero,
+            fills: fills && scalar.is_const(),
+        };
+        let base = Reg::new(number - 1).unwrap_or(Reg::R1);
+        self.check_helper_memory(base, scalar.umax as i64, how)?;
+        self.mark_precise(reg.index())
+    }
+
+    /// Checks memory that a helper reads or fills (`check_helper_mem_access`).
+    fn check_helper_memory(&mut self, reg: Reg, size: i64, how: HelperUse) -> Check {
+        let register = *self.state.reg(reg.index());
+        let off = i64::from(register.offset);
+        match register.kind {
+            Kind::Packet | Kind::PacketMeta => self.check_packet(reg, off, size, how.zero),
+            Kind::MapValue {
+                map,
+                nullable: false,
+            } => {
+                self.check_map_rights(map, (off, size), how.access)?;
+                self.check_map_value(reg, map, off, size, how.zero)
+            }
+            Kind::Record { nullable: false } => {
+                self.check_region(reg, off, size, register.range.into(), how.zero)
+            }
+            Kind::Stack(_) => self.check_stack_range(reg, off, size, how),
+            _ if how.zero && size == 0 && register.is_null() => Ok(()),
+            kind => reject(format!(
+                "R{} type={} expected=fp",
+                reg.number(),
+                kind.name()
+            )),
+        }
+    }
+
+    fn check_kind(&self, reg: Reg, register: &Register, takes: Takes) -> Check {
+        const MEMORY: &str =
+            "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_";
+        let kind = register.kind;
+        let memory = matches!(
+            kind,
+            Kind::Stack(_)
+                | Kind::Packet
+                | Kind::PacketMeta
+                | Kind::MapValue {
+                    nullable: false,
+                    ..
+                }
+                | Kind::Record { nullable: false }
+        );
+        let (fits, expected) = match takes {
+            Takes::Known(Argument::Context) => (kind == Kind::Context, "ctx"),
+            Takes::Known(Argument::Map) => (matches!(kind, Kind::Map(_)), "map_ptr"),
+            Takes::Known(Argument::Size { .. } | Argument::AllocationSize) => {
+                (kind == Kind::Scalar, "scalar")
+            }
+            Takes::Known(Argument::RingbufRecord) => {
+                (kind == Kind::Record { nullable: false }, "ringbuf_mem")
+            }
+            Takes::AnySocket | Takes::ReleasedSocket => (
+                matches!(
+                    kind,
+                    Kind::Socket {
+                        nullable: false,
+                        ..
+                    }
+                ),
+                "sock_common, sock, tcp_sock, xdp_sock",
+            ),
+            Takes::Known(
+                Argument::MapKey
+                | Argument::MapValue
+                | Argument::MapValueWrite
+                | Argument::MemoryRead { .. }
+                | Argument::MemoryWrite
+                | Argument::MemoryReadWrite { .. }
+                | Argument::FixedWrite { .. }
+                | Argument::FixedReadWrite { .. },
+            ) => (memory, MEMORY),
+            Takes::Known(Argument::ConstString) => (
+                matches!(
+                    kind,
+                    Kind::MapValue {
+                        nullable: false,
+                        ..
+                    }
+                ),
+                "map_value",
+            ),
+            Takes::Known(Argument::StackOrNull) => (matches!(kind, Kind::Stack(_)), "fp"),
+            Takes::Known(Argument::Anything | Argument::Callback | Argument::SpinLock) => {
+                (true, "")
+            }
+        };
+        if fits {
+            return Ok(());
+        }
+        reject(format!(
+            "R{} type={} expected={expected}",
+            reg.number(),
+            kind.name()
+        ))
+    }
+
+    fn check_argument_offset(&self, reg: Reg, register: &Register, takes: Takes) -> Check {
+        let number = reg.number();
+        if matches!(
+            takes,
+            Takes::ReleasedSocket | Takes::Known(Argument::RingbufRecord)
+        ) {
+            if register.offset != 0 {
+                return reject(format!(
+                    "R{number} must have zero offset when passed to release func or trusted arg to kfunc"
+                ));
+            }
+            if register.scalar.as_const(false) != Some(0) && !register.is_scalar() {
+                let bits = signed_bits(register.scalar.bits);
+                return reject(format!(
+                    "variable {} access var_off={bits} disallowed",
+                    register.kind.name()
+                ));
+            }
+            return Ok(());
+        }
+        match register.kind {
+            Kind::Context | Kind::Map(_) | Kind::Socket { .. } => self.check_no_offset(reg),
+            _ => Ok(()),
+        }
+    }
+
+    /// Which helper takes which type of map (`check_map_func_compatibility`).
+    fn check_map_fits(&self, func: u32, map: Option<u32>) -> Check {
+        let Some(map) = map else {
+            return Ok(());
+        };
+        let map_type = self.map(map).map_type;
+        let only = match map_type {
+            MapType::ProgArray => Some(&[number::TAIL_CALL][..]),
+            MapType::PerfEventArray => Some(&[22, 25, 55][..]),
+            MapType::Ringbuf => Some(&[130, 131, 134, 198][..]),
+            MapType::Devmap | MapType::DevmapHash | MapType::Xskmap => {
+                Some(&[number::REDIRECT_MAP, number::MAP_LOOKUP_ELEM][..])
+            }
+            MapType::Cpumap => Some(&[number::REDIRECT_MAP][..]),
+            MapType::ArrayOfMaps | MapType::HashOfMaps => Some(&[number::MAP_LOOKUP_ELEM][..]),
+            MapType::Queue | MapType::Stack => Some(&[87, 88, 89][..]),
+            _ => None,
+        };
+        let needs = match func {
+            number::TAIL_CALL => map_type == MapType::ProgArray,
+            25 => map_type == MapType::PerfEventArray,
+            number::REDIRECT_MAP => matches!(
+                map_type,
+                MapType::Devmap | MapType::DevmapHash | MapType::Xskmap | MapType::Cpumap
+            ),
+            130 | 131 | 134 => map_type == MapType::Ringbuf,
+            87..=89 => matches!(map_type, MapType::Queue | MapType::Stack),
+            _ => true,
+        };
+        if needs && only.is_none_or(|only| only.contains(&func)) {
+            return Ok(());
+        }
+        let name = helper::by_number(func).map_or("", |helper| helper.name);
+        let type_number = map_type.number();
+        reject(format!(
+            "cannot pass map_type {type_number} into func {name}#{func}"
+        ))
+    }
+
+    /// Checks the stack of each chain of calls (`check_max_stack_depth`).
+    pub(super) fn check_call_depth(&self) -> Check {
+        const MAX_CHAIN: i64 = 512;
+        const WITH_TAIL_CALLS: i64 = 256;
+        let rounded: Vec<i64> = self
+            .stack_depth
+            .iter()
+            .map(|depth| (depth + 15) / 16 * 16)
+            .collect();
+        // Function, next slot to look at, and the stack of its callers.
+        let mut chain = vec![(0_usize, self.bounds_of(0).0, 0_i64)];
+        while let Some((function, slot, below)) = chain.pop() {
+            let (start, end) = self.bounds_of(function);
+            let depth = below + rounded[function];
+            if slot == start {
+                if function != 0 && below >= WITH_TAIL_CALLS && self.has_tail_call(function) {
+                    return reject(format!(
+                        "tail_calls are not allowed when call stack of previous frames is {below} bytes. Too large"
+                    ));
+                }
+                if depth > MAX_CHAIN {
+                    return reject(format!(
+                        "combined stack size of {} calls is {depth}. Too large",
+                        chain.len() + 1
+                    ));
+                }
+            }
+            let insns = &self.program.insns;
+            let call = (slot..end).find_map(|slot| {
+                let local = matches!(
+                    insns[slot],
+                    Insn::Call {
+                        target: CallTarget::Local(_)
+                    }
+                );
+                Some((slot, insns[slot].function_target(slot).filter(|_| local)?))
+            });
+            let Some((slot, target)) = call else {
+                continue;
+            };
+            chain.push((function, slot + 1, below));
+            let callee = self.program.function_of(target as usize);
+            if chain.len() >= MAX_FRAMES {
+                return reject(format!(
+                    "the call stack of {} frames is too deep !",
+                    chain.len()
+                ));
+            }
+            chain.push((callee, self.bounds_of(callee).0, depth));
+        }
+        Ok(())
+    }
+
+    fn has_tail_call(&self, function: usize) -> bool {
+        let (start, end) = self.bounds_of(function);
+        let target = CallTarget::Helper(number::TAIL_CALL);
+        self.program.insns[start..end].contains(&Insn::Call { target })
+    }
+}

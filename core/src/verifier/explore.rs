@@ -1,0 +1,393 @@
+//! The walk over all paths, depth first and in Linux's order (`do_check`): the fall-through first,
+//! the jump later.
+
+use std::collections::HashMap;
+
+use super::cfg::{self, Flow};
+use super::liveness::{RegisterSet, live_registers};
+use super::prune::{Explored, LoopVisit};
+use super::register::{Kind, Register};
+use super::reject::{Check, Rejection, reject};
+use super::stack_liveness::StackLiveness;
+use super::state::{Place, State, StateId, Step};
+use crate::isa::{CallTarget, Insn, Reg};
+use crate::module::{Module, Program, ProgramType};
+
+/// Instructions that Linux looks at before it gives up (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const MAX_PROCESSED: u64 = 1_000_000;
+/// Paths that may wait (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
+const MAX_PENDING: usize = 8192;
+
+/// How a program is verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Every access must be aligned (`BPF_F_STRICT_ALIGNMENT`).
+    pub strict_alignment: bool,
+    /// States are remembered wherever they can be (`BPF_F_TEST_STATE_FREQ`).
+    pub frequent_states: bool,
+}
+
+/// What follows an instruction.
+pub(super) enum Next {
+    Fall,
+    Go(i64),
+    PathEnds,
+}
+
+struct Pending {
+    insn: usize,
+    previous: i64,
+    state: State,
+}
+
+/// The verifier at work on one program.
+pub(super) struct Verifier<'a> {
+    pub(super) module: &'a Module,
+    pub(super) program: &'a Program,
+    pub(super) options: Options,
+    pub(super) flow: Vec<Flow>,
+    pub(super) live: Vec<RegisterSet>,
+    pub(super) loops: Vec<u32>,
+    pub(super) state: State,
+    pub(super) insn: usize,
+    pub(super) previous: i64,
+    pending: Vec<Pending>,
+    pub(super) explored: Vec<Option<Box<Explored>>>,
+    pub(super) buckets: Vec<Vec<StateId>>,
+    pub(super) loop_visits: HashMap<(Vec<u32>, u32), LoopVisit>,
+    pub(super) next_id: u32,
+    pub(super) counts: Counts,
+    /// The instruction at hand already has a step in the history.
+    pub(super) step_open: bool,
+    /// By function, in bytes.
+    pub(super) stack_depth: Vec<i64>,
+    pub(super) pointer_kinds: Vec<Option<Kind>>,
+    pub(super) stack_live: StackLiveness,
+}
+
+/// Counters that Linux prints, and those that decide when states are remembered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) processed: u64,
+    pub(super) jumps: u64,
+    pub(super) processed_at_state: u64,
+    pub(super) jumps_at_state: u64,
+    pub(super) total_states: u64,
+    pub(super) peak_states: u64,
+    /// States in the lists, states waiting to be freed, and states of closed loops.
+    pub(super) listed: u64,
+    pub(super) to_free: u64,
+    pub(super) backedges: u64,
+}
+
+impl<'a> Verifier<'a> {
+    pub(super) fn new(module: &'a Module, program: &'a Program, options: Options) -> Self {
+        let count = program.insns.len();
+        Self {
+            module,
+            program,
+            options,
+            flow: Vec::new(),
+            live: Vec::new(),
+            loops: Vec::new(),
+            state: State::entry(),
+            insn: 0,
+            previous: -1,
+            pending: Vec::new(),
+            explored: Vec::new(),
+            buckets: vec![Vec::new(); count],
+            loop_visits: HashMap::new(),
+            next_id: 0,
+            counts: Counts::default(),
+            step_open: false,
+            stack_depth: vec![0; program.functions.len()],
+            pointer_kinds: vec![None; count],
+            stack_live: StackLiveness::default(),
+        }
+    }
+
+    /// Verifies the program.
+    pub(super) fn run(&mut self) -> Check {
+        if self.program.insns.is_empty() {
+            return reject("last insn is not an exit or jmp");
+        }
+        cfg::check_functions(self.program)?;
+        self.check_map_references()?;
+        self.flow = cfg::check_flow(self.program)?;
+        self.loops = cfg::loops(&self.program.insns);
+        self.live = live_registers(&self.program.insns);
+        self.walk()?;
+        self.check_call_depth()
+    }
+
+    fn walk(&mut self) -> Check {
+        loop {
+            match self.visit()? {
+                Next::Fall => self.insn += 1,
+                Next::Go(target) => self.insn = target as usize,
+                Next::PathEnds => {
+                    self.end_path();
+                    let Some(next) = self.pending.pop() else {
+                        return Ok(());
+                    };
+                    (self.insn, self.previous) = (next.insn, next.previous);
+                    self.state = next.state;
+                }
+            }
+        }
+    }
+
+    fn visit(&mut self) -> Check<Next> {
+        self.step_open = false;
+        let (slot, count) = (self.insn, self.program.insns.len());
+        if slot >= count {
+            return reject(format!("invalid insn idx {slot} insn_cnt {count}"));
+        }
+        self.counts.processed += 1;
+        if self.counts.processed > MAX_PROCESSED {
+            let processed = self.counts.processed;
+            return reject(format!(
+                "BPF program is too large. Processed {processed} insn"
+            ));
+        }
+        self.state.last_insn = self.previous;
+        self.state.insn = slot;
+        let flow = self.flow[slot];
+        if flow.prune_point && self.is_known()? {
+            return Ok(Next::PathEnds);
+        }
+        if flow.jump_point {
+            self.push_step(|_| {});
+        }
+        self.previous = slot as i64;
+        let before = self.state.current();
+        let bounds = self.bounds_of(self.state.frame().function);
+        let chain_state = matches!(
+            self.program.insns[slot],
+            Insn::Exit
+                | Insn::Call {
+                    target: CallTarget::Local(_)
+                }
+        )
+        .then(|| self.state.clone());
+        let next = self.execute(slot)?;
+        debug_assert!(chain_state.is_some() || before == self.state.current());
+        let state = chain_state.as_ref().unwrap_or(&self.state);
+        self.stack_live.commit(state, slot, bounds);
+        Ok(next)
+    }
+
+    fn execute(&mut self, slot: usize) -> Check<Next> {
+        let insn = self.program.insns[slot];
+        match insn {
+            Insn::Alu {
+                op,
+                width,
+                dst,
+                src,
+            } => self.alu(op, width, dst, src)?,
+            Insn::Mov { width, dst, src } => self.mov(width, dst, src)?,
+            Insn::MovSigned {
+                width,
+                dst,
+                src,
+                from,
+            } => self.mov_signed(width, dst, src, from)?,
+            Insn::Neg { width, dst } => self.negate(width, dst)?,
+            Insn::ByteSwap { dst, .. } => {
+                self.check_read(dst)?;
+                self.check_write(dst)?;
+                self.set_unknown(dst);
+            }
+            Insn::LoadImm64 { dst, value } => {
+                self.load_imm64(slot, dst, value)?;
+                return Ok(Next::Go(slot as i64 + 2));
+            }
+            Insn::WideTail => return reject("invalid BPF_LD_IMM insn"),
+            Insn::Load {
+                size,
+                signed,
+                dst,
+                base,
+                off,
+            } => self.load(size, signed, dst, base, off)?,
+            Insn::Store {
+                size,
+                base,
+                off,
+                src,
+            } => self.store(size, base, off, src)?,
+            Insn::Atomic {
+                op,
+                size,
+                base,
+                off,
+                src,
+            } => self.atomic(op, size, base, off, src)?,
+            Insn::LoadPacket { mode, .. } => self.load_packet(mode)?,
+            Insn::Jump { .. } => {
+                self.counts.jumps += 1;
+                return Ok(Next::Go(insn.jump_target(slot).unwrap_or(0)));
+            }
+            Insn::MayGoto { off } => return self.may_goto(slot, off),
+            Insn::JumpIf {
+                cond,
+                width,
+                dst,
+                src,
+                off,
+            } => {
+                self.counts.jumps += 1;
+                return self.jump_if(cond, width, dst, src, off);
+            }
+            Insn::Call { target } => {
+                self.counts.jumps += 1;
+                return self.call(target);
+            }
+            Insn::Exit => {
+                self.counts.jumps += 1;
+                return self.exit();
+            }
+        }
+        Ok(Next::Fall)
+    }
+
+    fn load_packet(&mut self, mode: crate::isa::PacketMode) -> Check {
+        if self.program.program_type == ProgramType::Xdp {
+            return reject("BPF_LD_[ABS|IND] instructions not allowed for this program type");
+        }
+        self.check_read(Reg::R6)?;
+        self.check_leaks("BPF_LD_[ABS|IND]")?;
+        if self.state.reg(6).kind != Kind::Context {
+            return reject("at the time of BPF_LD_ABS|IND R6 != pointer to skb");
+        }
+        if let crate::isa::PacketMode::Indirect(src) = mode {
+            self.check_read(src)?;
+        }
+        self.check_no_offset(Reg::R6)?;
+        self.clear_caller_saved();
+        *self.state.reg_mut(0) = Register {
+            half_written_at: self.insn as u32 + 1,
+            ..Register::UNKNOWN
+        };
+        Ok(())
+    }
+
+    /// First slot of a function and the one after its last.
+    pub(super) fn bounds_of(&self, function: usize) -> (usize, usize) {
+        let start = |index: usize| self.program.functions.get(index).map(|f| f.start as usize);
+        let end = start(function + 1).unwrap_or(self.program.insns.len());
+        (start(function).unwrap_or(0), end)
+    }
+
+    /// The number of a new id.
+    pub(super) fn new_id(&mut self) -> u32 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Puts a path aside, to be followed later.
+    pub(super) fn push_path(&mut self, insn: usize, state: State) -> Check {
+        if self.pending.len() >= MAX_PENDING {
+            let count = self.pending.len() + 1;
+            return reject(format!("The sequence of {count} jumps is too complex."));
+        }
+        if let Some(parent) = state.parent {
+            self.explored_mut(parent).state.branches += 1;
+        }
+        self.pending.push(Pending {
+            insn,
+            previous: self.insn as i64,
+            state,
+        });
+        Ok(())
+    }
+
+    /// Adds to the history, in the step of the instruction at hand.
+    pub(super) fn push_step(&mut self, fill: impl FnOnce(&mut Step)) {
+        let history = &mut self.state.history;
+        if !self.step_open {
+            history.push(Step {
+                insn: self.insn as u32,
+                previous: self.previous,
+                stack: None,
+                dst_is_stack: false,
+                src_is_stack: false,
+                linked: Vec::new(),
+            });
+            self.step_open = true;
+        }
+        if let Some(step) = history.last_mut() {
+            fill(step);
+        }
+    }
+
+    /// All numbers that share an id, six at most; more than that lose it.
+    pub(super) fn collect_linked(&mut self, id: u32, linked: &mut Vec<Place>) {
+        const MAX_LINKED: usize = 6;
+        let id = id & !super::register::PLUS_CONSTANT;
+        for frame in (0..self.state.frames.len()).rev() {
+            let registers = (0..10).map(|index| (false, index));
+            let slots = self.state.frames[frame].stack.iter().enumerate();
+            let slots = slots.filter(|(_, slot)| slot.is_spilled());
+            let slots: Vec<_> = slots.map(|(index, _)| (true, index)).collect();
+            for (spilled, index) in registers.chain(slots) {
+                let place = Place {
+                    frame,
+                    spilled,
+                    index,
+                };
+                let register = self.state.at(place);
+                if !register.is_scalar() || register.base_id() != id {
+                    continue;
+                }
+                if linked.contains(&place) {
+                    continue;
+                }
+                if linked.len() < MAX_LINKED {
+                    linked.push(place);
+                } else {
+                    register.id = 0;
+                }
+            }
+        }
+    }
+
+    pub(super) fn explored_mut(&mut self, id: StateId) -> &mut Explored {
+        self.explored[id]
+            .as_mut()
+            .expect("a state with branches is kept")
+    }
+
+    /// The functions' stacks as Linux prints them.
+    pub(super) fn stack_depth_text(&self) -> String {
+        let depths: Vec<_> = self
+            .stack_depths()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        depths.join("+")
+    }
+
+    /// Bytes of stack of each function, what `may_goto` needs included.
+    pub(super) fn stack_depths(&self) -> Vec<i64> {
+        let with_budget = |(index, depth): (usize, &i64)| {
+            let (start, end) = self.bounds_of(index);
+            let insns = &self.program.insns[start..end];
+            let budget = insns
+                .iter()
+                .any(|insn| matches!(insn, Insn::MayGoto { off } if *off != 0));
+            depth + if budget { 16 } else { 0 }
+        };
+        self.stack_depth
+            .iter()
+            .enumerate()
+            .map(with_budget)
+            .collect()
+    }
+
+    /// The instruction that a rejection is about, where it is about one.
+    pub(super) fn rejected_insn(&self, _rejection: &Rejection) -> usize {
+        self.insn
+    }
+}

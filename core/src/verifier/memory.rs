@@ -1,0 +1,512 @@
+//! Loads, stores and atomic operations (`check_mem_access`): what may be accessed through each kind
+//! of pointer, how far, and what is read.
+
+use super::alu::MAX_OFFSET;
+use super::context::{ContextAccess, context_access};
+use super::explore::Verifier;
+use super::register::{Kind, Register, Socket};
+use super::reject::{Check, Rejection, reject};
+use super::scalar::Scalar;
+use super::tnum::Tnum;
+use crate::isa::{AtomicOp, Operand, Reg, Size};
+use crate::map::{InitialValue, MapFlags, MapSpec};
+use crate::module::ProgramType;
+
+/// What is done to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// Who accesses memory: the instruction at hand through a register.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemoryAccess {
+    pub(super) base: Reg,
+    pub(super) off: i64,
+    pub(super) size: i64,
+    pub(super) access: Access,
+    pub(super) sign_extend: bool,
+    /// The access must be aligned whatever the options say.
+    pub(super) aligned: bool,
+}
+
+impl Verifier<'_> {
+    pub(super) fn load(
+        &mut self,
+        size: Size,
+        signed: bool,
+        dst: Reg,
+        base: Reg,
+        off: i16,
+    ) -> Check {
+        self.check_read(base)?;
+        self.check_write(dst)?;
+        let kind = self.state.reg(base.index()).kind;
+        let access = MemoryAccess {
+            base,
+            off: off.into(),
+            size: size.bytes() as i64,
+            access: Access::Read,
+            sign_extend: signed,
+            aligned: false,
+        };
+        let mut value = self
+            .read_memory(access, Some(dst))?
+            .unwrap_or(Register::UNKNOWN);
+        let whole = size == Size::DW || signed || !value.is_scalar();
+        value.half_written_at = if whole { 0 } else { self.insn as u32 + 1 };
+        if value.is_scalar() {
+            value.scalar.sanitize();
+        }
+        self.set(dst, value);
+        self.check_same_kind(kind)
+    }
+
+    pub(super) fn store(&mut self, size: Size, base: Reg, off: i16, src: Operand) -> Check {
+        if let Operand::Reg(src) = src {
+            self.check_read(src)?;
+        }
+        self.check_read(base)?;
+        let kind = self.state.reg(base.index()).kind;
+        let access = MemoryAccess {
+            base,
+            off: off.into(),
+            size: size.bytes() as i64,
+            access: Access::Write,
+            sign_extend: false,
+            aligned: false,
+        };
+        self.write_memory(access, Some(src))?;
+        self.check_same_kind(kind)
+    }
+
+    pub(super) fn atomic(
+        &mut self,
+        op: AtomicOp,
+        size: Size,
+        base: Reg,
+        off: i16,
+        src: Reg,
+    ) -> Check {
+        self.check_read(src)?;
+        self.check_read(base)?;
+        if op == AtomicOp::CompareExchange {
+            self.check_read(Reg::R0)?;
+        }
+        let kind = self.state.reg(base.index()).kind;
+        if kind == Kind::Context || kind.is_packet() || matches!(kind, Kind::Socket { .. }) {
+            let name = kind.name();
+            return reject(format!(
+                "BPF_ATOMIC stores into R{} {name} is not allowed",
+                base.number()
+            ));
+        }
+        let target = match op {
+            AtomicOp::CompareExchange => Some(Reg::R0),
+            AtomicOp::Exchange
+            | AtomicOp::Add { fetch: true }
+            | AtomicOp::Or { fetch: true }
+            | AtomicOp::And { fetch: true }
+            | AtomicOp::Xor { fetch: true } => Some(src),
+            AtomicOp::Add { .. }
+            | AtomicOp::Or { .. }
+            | AtomicOp::And { .. }
+            | AtomicOp::Xor { .. } => None,
+        };
+        if let Some(target) = target {
+            self.check_write(target)?;
+        }
+        let mut access = MemoryAccess {
+            base,
+            off: off.into(),
+            size: size.bytes() as i64,
+            access: Access::Read,
+            sign_extend: false,
+            aligned: true,
+        };
+        let mut loaded = self.read_memory(access, None)?;
+        if let Some(target) = target {
+            if target != base {
+                loaded = self.read_memory(access, Some(target))?;
+            }
+            access.access = Access::Write;
+            self.write_memory(access, None)?;
+            let mut value = loaded.unwrap_or(Register::UNKNOWN);
+            value.half_written_at = if size == Size::W {
+                self.insn as u32 + 1
+            } else {
+                0
+            };
+            self.set(target, value);
+            return Ok(());
+        }
+        access.access = Access::Write;
+        self.write_memory(access, None)
+    }
+
+    /// Checks a read and gives what is read; `dst` is the register that it goes to, if any.
+    pub(super) fn read_memory(
+        &mut self,
+        access: MemoryAccess,
+        dst: Option<Reg>,
+    ) -> Check<Option<Register>> {
+        let mut value = self.check_memory(access, dst, None)?;
+        if let Some(value) = value
+            .as_mut()
+            .filter(|value| value.is_scalar() && access.size < 8)
+        {
+            if access.sign_extend {
+                value.scalar.sign_extend_64(access.size as u32);
+                value.scalar.sync();
+            } else {
+                value.scalar.truncate(access.size as u32);
+            }
+        }
+        Ok(value)
+    }
+
+    fn write_memory(&mut self, access: MemoryAccess, src: Option<Operand>) -> Check {
+        self.check_memory(access, None, src).map(|_| ())
+    }
+
+    fn check_memory(
+        &mut self,
+        access: MemoryAccess,
+        dst: Option<Reg>,
+        src: Option<Operand>,
+    ) -> Check<Option<Register>> {
+        let pointer = *self.state.reg(access.base.index());
+        self.check_alignment(&pointer, access)?;
+        let (number, off) = (access.base, access.off + i64::from(pointer.offset));
+        let name = pointer.kind.name();
+        let write = access.access == Access::Write;
+        match pointer.kind {
+            Kind::MapValue {
+                map,
+                nullable: false,
+            } => {
+                self.check_map_rights(map, (off, access.size), access.access)?;
+                self.check_map_value(number, map, off, access.size, false)?;
+                Ok(Some(self.read_map(map, &pointer, off, access)))
+            }
+            Kind::Record { nullable: false } => {
+                let limit = i64::from(pointer.range);
+                self.check_region(number, off, access.size, limit, false)?;
+                Ok(Some(Register::UNKNOWN))
+            }
+            Kind::Context => self.check_context(&pointer, off, access),
+            Kind::Stack(_) => {
+                self.check_stack_bounds(number, off, access.size, access.access)?;
+                if write {
+                    self.write_stack(number, off, access.size, src)?;
+                    return Ok(None);
+                }
+                self.read_stack(number, off, access.size, dst)
+            }
+            Kind::Packet | Kind::PacketMeta => {
+                if write && self.program.program_type == ProgramType::SocketFilter {
+                    return reject("cannot write into packet");
+                }
+                self.check_packet(number, off, access.size, false)?;
+                Ok(Some(Register::UNKNOWN))
+            }
+            Kind::Socket {
+                socket,
+                nullable: false,
+            } => {
+                self.check_socket(socket, &pointer, off, access)?;
+                Ok(Some(Register::UNKNOWN))
+            }
+            Kind::Map(_) if !write && off >= 0 && off + access.size <= 128 => {
+                Ok(Some(Register::UNKNOWN))
+            }
+            Kind::Map(_) if write => reject("only read from bpf_array is supported"),
+            Kind::NotInit
+            | Kind::Scalar
+            | Kind::PacketEnd
+            | Kind::Map(_)
+            | Kind::MapValue { .. }
+            | Kind::Record { .. }
+            | Kind::Socket { .. }
+            | Kind::Function(_) => {
+                reject(format!("R{} invalid mem access '{name}'", number.number()))
+            }
+        }
+    }
+
+    fn check_context(
+        &mut self,
+        pointer: &Register,
+        off: i64,
+        access: MemoryAccess,
+    ) -> Check<Option<Register>> {
+        self.check_no_offset_of(pointer, access.base)?;
+        let context = ContextAccess {
+            offset: off,
+            size: access.size,
+            write: access.access == Access::Write,
+            sign_extend: access.sign_extend,
+        };
+        let Some(kind) = context_access(self.program, context) else {
+            return reject(format!(
+                "invalid bpf_context access off={off} size={}",
+                access.size
+            ));
+        };
+        if kind == Kind::Scalar {
+            return Ok(Some(Register::UNKNOWN));
+        }
+        let mut register = Register::pointer(kind);
+        if kind.nullable() {
+            register.id = self.new_id();
+        }
+        Ok(Some(register))
+    }
+
+    fn check_socket(
+        &self,
+        socket: Socket,
+        pointer: &Register,
+        off: i64,
+        access: MemoryAccess,
+    ) -> Check {
+        let (number, name) = (access.base.number(), pointer.kind.name());
+        if access.access == Access::Write {
+            return reject(format!("R{number} cannot write into {name}"));
+        }
+        if pointer.scalar.smin < 0 {
+            return reject(format!(
+                "R{number} min value is negative, either use unsigned index or do a if (index >=0) check."
+            ));
+        }
+        let size = match socket {
+            Socket::Full | Socket::Common => 80,
+            Socket::Tcp => 120,
+            Socket::Xdp => 4,
+            Socket::Kernel => 4096,
+        };
+        if off < 0 || off + access.size > size || off % access.size != 0 {
+            return reject(format!(
+                "R{number} invalid {name} access off={off} size={}",
+                access.size
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses a pointer with an offset where none may be.
+    pub(super) fn check_no_offset(&self, reg: Reg) -> Check {
+        self.check_no_offset_of(self.state.reg(reg.index()), reg)
+    }
+
+    fn check_no_offset_of(&self, pointer: &Register, reg: Reg) -> Check {
+        let (name, number, offset) = (pointer.kind.name(), reg.number(), pointer.offset);
+        if offset < 0 {
+            return reject(format!(
+                "negative offset {name} ptr R{number} off={offset} disallowed"
+            ));
+        }
+        if offset != 0 {
+            return reject(format!(
+                "dereference of modified {name} ptr R{number} off={offset} disallowed"
+            ));
+        }
+        if pointer.scalar.as_const(false) != Some(0) {
+            let bits = pointer.scalar.bits;
+            return reject(format!("variable {name} access var_off={bits} disallowed"));
+        }
+        Ok(())
+    }
+
+    /// Refuses an instruction that follows different kinds of pointers on different paths, where
+    /// the kernel has to rewrite it for the kind.
+    fn check_same_kind(&mut self, kind: Kind) -> Check {
+        let special = |kind: Kind| matches!(kind, Kind::Context | Kind::Socket { .. });
+        match self.pointer_kinds[self.insn] {
+            None => self.pointer_kinds[self.insn] = Some(kind),
+            Some(before) if before != kind && (special(before) || special(kind)) => {
+                return reject("same insn cannot be used with different pointers");
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn check_alignment(&self, pointer: &Register, access: MemoryAccess) -> Check {
+        let (off, size) = (access.off, access.size);
+        let strict = self.options.strict_alignment || access.aligned;
+        let (description, strict) = match pointer.kind {
+            Kind::Packet | Kind::PacketMeta => {
+                // NET_IP_ALIGN: the packet starts two bytes after a multiple of four.
+                let sum = i64::from(pointer.offset) + off + 2;
+                let total = pointer.scalar.bits.add(Tnum::constant(sum as u64));
+                if strict && size > 1 && !total.is_aligned(size as u64) {
+                    return reject(format!(
+                        "misaligned packet access off 2+{}+{}+{off} size {size}",
+                        signed_bits(pointer.scalar.bits),
+                        pointer.offset
+                    ));
+                }
+                return Ok(());
+            }
+            Kind::MapValue { .. } => ("value ", strict),
+            Kind::Context => ("context ", strict),
+            Kind::Stack(_) => ("stack ", true),
+            Kind::Socket { .. } => ("sock ", strict),
+            _ => ("", strict),
+        };
+        let sum = i64::from(pointer.offset) + off;
+        let total = pointer.scalar.bits.add(Tnum::constant(sum as u64));
+        if strict && size > 1 && !total.is_aligned(size as u64) {
+            return reject(format!(
+                "misaligned {description}access off {}+{}+{off} size {size}",
+                signed_bits(pointer.scalar.bits),
+                pointer.offset
+            ));
+        }
+        Ok(())
+    }
+
+    /// Rights of programs on a map.
+    pub(super) fn check_map_rights(&self, map: u32, place: (i64, i64), access: Access) -> Check {
+        let spec = self.map(map);
+        let (flag, text) = match access {
+            Access::Write => (MapFlags::RDONLY_PROG, "write into"),
+            Access::Read => (MapFlags::WRONLY_PROG, "read from"),
+        };
+        if spec.flags.contains(flag) {
+            return reject(format!(
+                "{text} map forbidden, value_size={} off={} size={}",
+                spec.value_size, place.0, place.1
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn map(&self, map: u32) -> &MapSpec {
+        &self.module.maps[map as usize]
+    }
+
+    pub(super) fn check_map_value(
+        &self,
+        reg: Reg,
+        map: u32,
+        off: i64,
+        size: i64,
+        zero: bool,
+    ) -> Check {
+        let limit = i64::from(self.map(map).value_size);
+        self.check_region(reg, off, size, limit, zero)
+    }
+
+    /// What a read of a map value gives: the contents, if nobody can change them.
+    fn read_map(&self, map: u32, pointer: &Register, off: i64, access: MemoryAccess) -> Register {
+        let spec = self.map(map);
+        let read_only = spec.flags.contains(MapFlags::RDONLY_PROG) && spec.frozen;
+        let direct = spec.map_type == crate::map::MapType::Array && spec.max_entries == 1;
+        let (true, true, Some(at)) = (read_only, direct, pointer.scalar.as_const(false)) else {
+            return Register::UNKNOWN;
+        };
+        let start = (off + at as i64) as usize;
+        let bytes = spec.initial.iter().find_map(|entry| match &entry.value {
+            InitialValue::Bytes(bytes) => bytes.get(start..start + access.size as usize),
+            InitialValue::Program(_) | InitialValue::Map(_) => None,
+        });
+        let Some(bytes) = bytes else {
+            return Register::UNKNOWN;
+        };
+        let mut value = [0; 8];
+        value[..bytes.len()].copy_from_slice(bytes);
+        Register::constant(u64::from_le_bytes(value))
+    }
+
+    /// Checks an access at a fixed and an unknown offset against a limit (`check_mem_region_access`).
+    pub(super) fn check_region(
+        &self,
+        reg: Reg,
+        off: i64,
+        size: i64,
+        limit: i64,
+        zero: bool,
+    ) -> Check {
+        let pointer = self.state.reg(reg.index());
+        let (number, Scalar { smin, umax, .. }) = (reg.number(), pointer.scalar);
+        let lowest = off
+            .checked_add(smin)
+            .filter(|sum| i32::try_from(*sum).is_ok());
+        if smin < 0 && lowest.is_none_or(|sum| sum < 0) {
+            return reject(format!(
+                "R{number} min value is negative, either use unsigned index or do a if (index >=0) check."
+            ));
+        }
+        let end = |message: &str| {
+            let message =
+                format!("R{number} {message} value is outside of the allowed memory range");
+            move |rejection: Rejection| rejection.then(message)
+        };
+        check_bounds(pointer, reg, off.wrapping_add(smin), size, limit, zero)
+            .map_err(end("min"))?;
+        if umax >= MAX_OFFSET as u64 {
+            return reject(format!(
+                "R{number} unbounded memory access, make sure to bounds check any such access"
+            ));
+        }
+        check_bounds(pointer, reg, off + umax as i64, size, limit, zero).map_err(end("max"))
+    }
+
+    /// Checks an access to the packet against what is known of its length.
+    pub(super) fn check_packet(&self, reg: Reg, off: i64, size: i64, zero: bool) -> Check {
+        let pointer = self.state.reg(reg.index());
+        let number = reg.number();
+        if pointer.scalar.smin < 0 {
+            return reject(format!(
+                "R{number} min value is negative, either use unsigned index or do a if (index >=0) check."
+            ));
+        }
+        let outside = format!("R{number} offset is outside of the packet");
+        if pointer.range < 0 {
+            return reject(outside);
+        }
+        let limit = pointer.range.into();
+        check_bounds(pointer, reg, off, size, limit, zero)
+            .map_err(|rejection| rejection.then(outside))
+    }
+}
+
+/// Linux prints constants that fit as signed numbers in these messages.
+pub(super) fn signed_bits(bits: Tnum) -> String {
+    if bits.is_const() {
+        (bits.value as i64).to_string()
+    } else {
+        bits.to_string()
+    }
+}
+
+fn check_bounds(
+    pointer: &Register,
+    reg: Reg,
+    off: i64,
+    size: i64,
+    limit: i64,
+    zero: bool,
+) -> Check {
+    let off = i64::from(off as i32);
+    if off >= 0 && (size > 0 || (size == 0 && zero)) && off + size <= limit {
+        return Ok(());
+    }
+    match pointer.kind {
+        Kind::MapValue { .. } => reject(format!(
+            "invalid access to map value, value_size={limit} off={off} size={size}"
+        )),
+        Kind::Packet | Kind::PacketMeta | Kind::PacketEnd => reject(format!(
+            "invalid access to packet, off={off} size={size}, R{}(id={},off={},r={limit})",
+            reg.number(),
+            pointer.id,
+            pointer.offset
+        )),
+        _ => reject(format!(
+            "invalid access to memory, mem_size={limit} off={off} size={size}"
+        )),
+    }
+}

@@ -1,0 +1,410 @@
+//! Precision: when the program's safety rests on the value of a number, all numbers that it was
+//! made of matter, too, back through the path; only those are compared when paths are pruned
+//! (`mark_chain_precision`).
+
+use super::explore::Verifier;
+use super::reject::Check;
+use super::state::{Place, State, StateId, Step};
+use crate::isa::{CallTarget, Insn, Operand, Reg};
+
+/// Registers and stack slots that are looked for, by frame.
+struct Wanted {
+    frame: usize,
+    registers: Vec<u16>,
+    slots: Vec<u64>,
+}
+
+/// The walk back cannot tell where a number comes from.
+struct Lost;
+
+impl Wanted {
+    fn new(frame: usize) -> Self {
+        Self {
+            frame,
+            registers: vec![0; 8],
+            slots: vec![0; 8],
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.registers.iter().all(|set| *set == 0) && self.slots.iter().all(|set| *set == 0)
+    }
+
+    fn has(&self, reg: Reg) -> bool {
+        self.registers[self.frame] & (1 << reg.index()) != 0
+    }
+
+    fn want(&mut self, reg: Reg) {
+        if reg != Reg::R10 {
+            self.registers[self.frame] |= 1 << reg.index();
+        }
+    }
+
+    fn drop(&mut self, reg: Reg) {
+        self.registers[self.frame] &= !(1 << reg.index());
+    }
+
+    fn has_place(&self, place: Place) -> bool {
+        if place.spilled {
+            self.slots[place.frame] & (1 << place.index) != 0
+        } else {
+            self.registers[place.frame] & (1 << place.index) != 0
+        }
+    }
+
+    /// Numbers that learnt from each other matter together.
+    fn sync_linked(&mut self, step: Option<&Step>) {
+        let Some(step) = step.filter(|step| step.linked.iter().any(|place| self.has_place(*place)))
+        else {
+            return;
+        };
+        for place in &step.linked {
+            if place.spilled {
+                self.slots[place.frame] |= 1 << place.index;
+            } else {
+                self.registers[place.frame] |= 1 << place.index;
+            }
+        }
+    }
+
+    /// Goes back over one instruction.
+    fn back(
+        &mut self,
+        insn: &Insn,
+        slot: usize,
+        after: i64,
+        step: Option<&Step>,
+        insns: &[Insn],
+    ) -> Result<(), Lost> {
+        if *insn == Insn::WideTail {
+            return Ok(());
+        }
+        self.sync_linked(step);
+        self.back_over(insn, slot, after, step, insns)?;
+        self.sync_linked(step);
+        Ok(())
+    }
+
+    fn back_over(
+        &mut self,
+        insn: &Insn,
+        _slot: usize,
+        after: i64,
+        step: Option<&Step>,
+        insns: &[Insn],
+    ) -> Result<(), Lost> {
+        let stack = step.and_then(|step| step.stack);
+        match *insn {
+            Insn::Alu { dst, src, .. } => {
+                if let (true, Operand::Reg(src)) = (self.has(dst), src) {
+                    self.want(src);
+                }
+            }
+            Insn::Mov { dst, src, .. } => {
+                if self.has(dst) {
+                    self.drop(dst);
+                    if let Operand::Reg(src) = src {
+                        self.want(src);
+                    }
+                }
+            }
+            Insn::MovSigned { dst, src, .. } => {
+                if self.has(dst) {
+                    self.drop(dst);
+                    self.want(src);
+                }
+            }
+            Insn::LoadImm64 { dst, .. } => self.drop(dst),
+            Insn::Load { dst, .. } => {
+                if self.has(dst) {
+                    self.drop(dst);
+                    if let Some((frame, slot)) = stack {
+                        self.slots[frame] |= 1 << slot;
+                    }
+                }
+            }
+            Insn::Store { base, src, .. } => {
+                if self.has(base) {
+                    return Err(Lost);
+                }
+                if let Some((frame, slot)) = stack
+                    && self.slots[frame] & (1 << slot) != 0
+                {
+                    self.slots[frame] &= !(1 << slot);
+                    if let Operand::Reg(src) = src {
+                        self.want(src);
+                    }
+                }
+            }
+            Insn::Atomic { base, src, .. } => {
+                if self.has(base) {
+                    return Err(Lost);
+                }
+                if let Some((frame, slot)) = stack
+                    && self.slots[frame] & (1 << slot) != 0
+                {
+                    self.slots[frame] &= !(1 << slot);
+                    self.want(src);
+                }
+            }
+            Insn::LoadPacket { .. } => {
+                if self.has(Reg::R0) {
+                    return Err(Lost);
+                }
+            }
+            Insn::JumpIf {
+                dst,
+                src: Operand::Reg(src),
+                ..
+            } => {
+                if self.has(dst) || self.has(src) {
+                    if !step.is_some_and(|step| step.src_is_stack) {
+                        self.want(src);
+                    }
+                    if !step.is_some_and(|step| step.dst_is_stack) {
+                        self.want(dst);
+                    }
+                }
+            }
+            Insn::Call { target } => self.back_over_call(target)?,
+            Insn::Exit => self.back_into_function(after, insns)?,
+            Insn::Neg { .. }
+            | Insn::ByteSwap { .. }
+            | Insn::WideTail
+            | Insn::Jump { .. }
+            | Insn::JumpIf { .. }
+            | Insn::MayGoto { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn back_over_call(&mut self, target: CallTarget) -> Result<(), Lost> {
+        const ARGUMENTS: u16 = 0x3e;
+        if !matches!(target, CallTarget::Local(_)) {
+            self.drop(Reg::R0);
+            return Ok(());
+        }
+        if self.frame == 0 {
+            return Err(Lost);
+        }
+        // Out of the callee at its start: what it was handed.
+        let arguments = self.registers[self.frame] & ARGUMENTS;
+        self.registers[self.frame] = 0;
+        self.frame -= 1;
+        self.registers[self.frame] |= arguments;
+        Ok(())
+    }
+
+    fn back_into_function(&mut self, after: i64, insns: &[Insn]) -> Result<(), Lost> {
+        let call = usize::try_from(after - 1)
+            .ok()
+            .and_then(|slot| insns.get(slot));
+        let called = matches!(
+            call,
+            Some(Insn::Call {
+                target: CallTarget::Local(_)
+            })
+        );
+        let result = called && self.has(Reg::R0);
+        self.drop(Reg::R0);
+        if self.frame + 1 >= self.registers.len() {
+            return Err(Lost);
+        }
+        self.frame += 1;
+        if result {
+            self.want(Reg::R0);
+        }
+        Ok(())
+    }
+}
+
+/// The instruction before one on a path, and how much of the history is left.
+fn previous(state: &State, slot: i64, left: &mut usize) -> Option<i64> {
+    let last = left.checked_sub(1).map(|index| &state.history[index]);
+    if slot == state.first_insn as i64 {
+        let only = *left == 1 && i64::from(state.history[0].insn) == slot;
+        if *left == 0 || only {
+            return None;
+        }
+    }
+    match last {
+        Some(step) if i64::from(step.insn) == slot => {
+            *left -= 1;
+            Some(step.previous)
+        }
+        _ => Some(slot - 1),
+    }
+}
+
+impl Verifier<'_> {
+    /// The program's safety rests on the number in this register.
+    pub(super) fn mark_precise(&mut self, register: usize) -> Check {
+        let mut wanted = Wanted::new(self.state.current());
+        if !self.state.reg(register).is_scalar() {
+            return Ok(());
+        }
+        wanted.registers[wanted.frame] |= 1 << register;
+        self.mark_chain(wanted, None);
+        Ok(())
+    }
+
+    /// The program's safety rests on the number in this stack slot.
+    pub(super) fn mark_slot_precise(&mut self, frame: usize, slot: usize) -> Check {
+        let mut wanted = Wanted::new(self.state.current());
+        wanted.slots[frame] |= 1 << slot;
+        self.mark_chain(wanted, None);
+        Ok(())
+    }
+
+    /// What mattered in a state that covers the one at hand matters in this one, too.
+    pub(super) fn propagate_precision(&mut self, old: &State, changed: Option<&mut bool>) -> Check {
+        let mut wanted = Wanted::new(self.state.current());
+        for (index, frame) in old.frames.iter().enumerate() {
+            for (register, known) in frame.registers[..10].iter().enumerate() {
+                if known.is_scalar() && known.precise {
+                    wanted.registers[index] |= 1 << register;
+                }
+            }
+            for (slot, known) in frame.stack.iter().enumerate() {
+                if known.is_spilled_scalar() && known.spilled.precise {
+                    wanted.slots[index] |= 1 << slot;
+                }
+            }
+        }
+        self.mark_chain(wanted, changed);
+        Ok(())
+    }
+
+    fn mark_chain(&mut self, mut wanted: Wanted, changed: Option<&mut bool>) {
+        if wanted.is_empty() {
+            return;
+        }
+        let mut any = false;
+        let mut at: Option<StateId> = None;
+        let (mut slot, mut after, mut skip) = (self.state.insn as i64, -1, true);
+        loop {
+            let state = match at {
+                None => &self.state,
+                Some(id) => match self.explored[id].as_deref() {
+                    Some(known) => &known.state,
+                    None => break,
+                },
+            };
+            let done = self.walk_back(state, &mut wanted, &mut slot, &mut after, &mut skip);
+            let (parent, first) = (state.parent, state.first_insn as i64);
+            match done {
+                Err(Lost) => {
+                    self.mark_all_precise();
+                    break;
+                }
+                Ok(()) if wanted.is_empty() => break,
+                Ok(()) => {}
+            }
+            let Some(parent) = parent else {
+                if !wanted.is_empty() {
+                    self.mark_all_precise();
+                }
+                break;
+            };
+            any |= mark_state(&mut self.explored_mut(parent).state, &mut wanted);
+            if wanted.is_empty() {
+                break;
+            }
+            after = first;
+            slot = self.explored_mut(parent).state.last_insn;
+            at = Some(parent);
+        }
+        if let Some(changed) = changed {
+            *changed |= any;
+        }
+    }
+
+    /// Goes back to the start of a state's stretch.
+    fn walk_back(
+        &self,
+        state: &State,
+        wanted: &mut Wanted,
+        slot: &mut i64,
+        after: &mut i64,
+        skip: &mut bool,
+    ) -> Result<(), Lost> {
+        let insns = &self.program.insns;
+        let mut left = state.history.len();
+        if *slot < 0 {
+            return Ok(());
+        }
+        loop {
+            if *skip {
+                *skip = false;
+            } else {
+                let step = left.checked_sub(1).map(|index| &state.history[index]);
+                let step = step.filter(|step| i64::from(step.insn) == *slot);
+                let Some(insn) = insns.get(*slot as usize) else {
+                    return Err(Lost);
+                };
+                wanted.back(insn, *slot as usize, *after, step, insns)?;
+            }
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            *after = *slot;
+            match previous(state, *slot, &mut left) {
+                Some(previous) if previous >= 0 => *slot = previous,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Gives up: every number on the way here matters.
+    fn mark_all_precise(&mut self) {
+        let mut parent = self.state.parent;
+        while let Some(id) = parent {
+            let state = &mut self.explored_mut(id).state;
+            parent = state.parent;
+            for register in state
+                .all_registers()
+                .filter(|register| register.is_scalar())
+            {
+                register.precise = true;
+            }
+        }
+    }
+}
+
+/// Marks what is wanted in a remembered state; what is no number, or marked already, is no longer
+/// wanted. Says whether a mark is new.
+fn mark_state(state: &mut State, wanted: &mut Wanted) -> bool {
+    let mut any = false;
+    for (index, frame) in state.frames.iter_mut().enumerate() {
+        for (register, known) in frame.registers[..10].iter_mut().enumerate() {
+            let bit = 1 << register;
+            if wanted.registers[index] & bit == 0 {
+                continue;
+            }
+            if !known.is_scalar() || known.precise {
+                wanted.registers[index] &= !bit;
+            } else {
+                known.precise = true;
+                any = true;
+            }
+        }
+        for slot in 0..64 {
+            let bit = 1_u64 << slot;
+            if wanted.slots[index] & bit == 0 {
+                continue;
+            }
+            match frame
+                .stack
+                .get_mut(slot)
+                .filter(|slot| slot.is_spilled_scalar())
+            {
+                Some(known) if !known.spilled.precise => {
+                    known.spilled.precise = true;
+                    any = true;
+                }
+                _ => wanted.slots[index] &= !bit,
+            }
+        }
+    }
+    any
+}
