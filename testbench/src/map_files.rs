@@ -63,18 +63,20 @@ impl Seeds {
     /// If the maps are not those of the module that the seeds were read for.
     pub fn apply(&self, module: &Module, maps: &MapSet) -> anyhow::Result<()> {
         let program = |name: &str| module.program_index(name).map(|index| index as u32);
+        let number = |name: &str| module.map_index(name).map(|index| index as u32);
         for (place, seed) in &self.seeds {
             let index = module
                 .map_index(&seed.name)
                 .expect("looked up when it was read");
             let contents = seed
-                .contents(&module.maps[index], program)
+                .contents(&module.maps[index], program, number)
                 .with_context(|| place.clone())?;
             let map = maps
                 .get(index as u32)
                 .expect("one map for each declaration");
             map.load(&contents).with_context(|| place.clone())?;
         }
+        maps.check_inner_maps()?;
         Ok(())
     }
 
@@ -97,7 +99,7 @@ impl Seeds {
             .iter()
             .map(|(spec, contents)| (*spec, contents))
             .collect();
-        Ok(to_json(&borrowed, |_, _| None))
+        Ok(to_json(&module.maps, &borrowed, |_, _| None))
     }
 }
 
@@ -111,7 +113,9 @@ pub fn dump(path: &Path, module: &Module, contents: &[MapContents]) -> anyhow::R
         .as_deref()
         .and_then(|bytes| Btf::parse(bytes).ok());
     let maps: Vec<_> = module.maps.iter().zip(contents).collect();
-    let text = to_json(&maps, |spec, entry| typed(btf.as_ref()?, spec, entry));
+    let text = to_json(&module.maps, &maps, |spec, entry| {
+        typed(btf.as_ref()?, spec, entry)
+    });
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 

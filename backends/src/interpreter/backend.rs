@@ -61,8 +61,9 @@ impl Backend for Interpreter {
 
     fn capabilities(&self) -> Capabilities {
         use MapType::{
-            Array, BloomFilter, Cpumap, Devmap, DevmapHash, Hash, LpmTrie, LruHash, LruPercpuHash,
-            PercpuArray, PercpuHash, PerfEventArray, ProgArray, Queue, Ringbuf, Stack, Xskmap,
+            Array, ArrayOfMaps, BloomFilter, Cpumap, Devmap, DevmapHash, Hash, HashOfMaps, LpmTrie,
+            LruHash, LruPercpuHash, PercpuArray, PercpuHash, PerfEventArray, ProgArray, Queue,
+            Ringbuf, Stack, Xskmap,
         };
         Capabilities {
             program_types: vec![
@@ -89,6 +90,8 @@ impl Backend for Interpreter {
                 Cpumap,
                 Xskmap,
                 PerfEventArray,
+                ArrayOfMaps,
+                HashOfMaps,
             ],
             helpers: helper::implemented()
                 .filter(|helper| {

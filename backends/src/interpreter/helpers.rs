@@ -92,12 +92,9 @@ impl<'m> Machine<'m> {
                 let key = self.key(call, map, packet)?;
                 status(map.delete(&key))
             }
-            number::MAP_PUSH_ELEM => {
-                let (_, map) = self.map(call, 1)?;
-                let value = self.value(call, map, packet)?;
-                status(map.push(&value, call.get(3)))
+            number::MAP_PUSH_ELEM | number::MAP_POP_ELEM | number::MAP_PEEK_ELEM => {
+                self.queue_helper(call, packet)?
             }
-            number::MAP_POP_ELEM | number::MAP_PEEK_ELEM => self.map_pop_or_peek(call, packet)?,
             number::KTIME_GET_NS
             | number::KTIME_GET_BOOT_NS
             | number::KTIME_GET_COARSE_NS
@@ -179,7 +176,12 @@ impl<'m> Machine<'m> {
 
     fn map_lookup(&mut self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {
         let (_, map) = self.map(call, 1)?;
-        let found = map.lookup(self.queue, &self.key(call, map, packet)?);
+        let key = self.key(call, map, packet)?;
+        if map.spec().map_type.holds_maps() {
+            let inner = map.inner(&key);
+            return Ok(inner.map_or(0, |inner| address::address(Kind::Map, inner, 0)));
+        }
+        let found = map.lookup(self.queue, &key);
         Ok(found.map_or(0, |value| self.memory.value_address(value, map)))
     }
 
@@ -198,10 +200,12 @@ impl<'m> Machine<'m> {
         Ok(value.into_owned())
     }
 
-    fn map_pop_or_peek(&mut self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
+    /// Helpers of queues, stacks and bloom filters.
+    fn queue_helper(&mut self, call: &Call, packet: &mut Packet<'_>) -> Result<u64, Fault> {
         let (_, map) = self.map(call, 1)?;
         let mut value = self.value(call, map, packet)?;
         let result = match call.helper {
+            number::MAP_PUSH_ELEM => return Ok(status(map.push(&value, call.get(3)))),
             number::MAP_POP_ELEM => map.pop(&mut value),
             _ => map.peek(&mut value),
         };

@@ -6,7 +6,7 @@ use iom_core::abi::{BackendError, Environment, Instance, LoadRequest, QueueId, W
 use iom_core::map::{MapContents, MapType};
 
 use super::NAME;
-use super::load::{Loader, ProgramSet, failed, program_indexes};
+use super::load::{Loader, ProgramSet, failed, indexes};
 use super::maps;
 use super::namespace::Namespace;
 use super::observe::Targets;
@@ -111,10 +111,12 @@ impl Instance for KernelInstance {
             .zip(&self.loader.maps)
             .map(|(spec, map)| {
                 let contents = maps::dump(map, spec, queues).map_err(failed)?;
-                Ok(if spec.map_type == MapType::ProgArray {
-                    program_indexes(&self.first, contents)
-                } else {
-                    contents
+                Ok(match spec.map_type {
+                    MapType::ProgArray => indexes(&self.first.ids, contents),
+                    MapType::ArrayOfMaps | MapType::HashOfMaps => {
+                        indexes(&self.loader.map_ids()?, contents)
+                    }
+                    _ => contents,
                 })
             })
             .collect()

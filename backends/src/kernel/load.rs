@@ -268,10 +268,7 @@ fn unsupported_map(module: &Module) -> Option<String> {
 fn devmap_interfaces(request: &LoadRequest<'_>) -> BTreeSet<u32> {
     let is_devmap =
         |map: &&Arc<Map>| redirect_kind(map.spec().map_type) == Some(RedirectKind::Devmap);
-    let interface = |entry: MapEntry| match entry.value {
-        MapValue::Plain(value) => value.first_chunk().map(|word| u32::from_le_bytes(*word)),
-        MapValue::PerQueue(_) => None,
-    };
+    let interface = |entry: MapEntry| word(&entry.value);
     let maps = request.maps.iter().filter(is_devmap);
     maps.flat_map(|map| map.contents().entries)
         .filter_map(interface)
@@ -288,7 +285,7 @@ fn create_maps(
     let create = |map: &Arc<Map>| {
         let spec = map.spec();
         let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus, ifindex).map_err(failed)?;
-        if spec.map_type != MapType::ProgArray {
+        if spec.map_type != MapType::ProgArray && !spec.map_type.holds_maps() {
             maps::import(&fd, spec, &contents(map)).map_err(|error| match error {
                 MapsError::Program { .. } | MapsError::Socket { .. } => {
                     refused(request.entry, error.to_string())
@@ -298,7 +295,33 @@ fn create_maps(
         }
         Ok(fd)
     };
-    request.maps.iter().map(create).collect()
+    let fds: Vec<MapFd> = request.maps.iter().map(create).collect::<Result<_, _>>()?;
+    for (outer, map) in fds.iter().zip(request.maps.iter()) {
+        if map.spec().map_type.holds_maps() {
+            fill_with_maps(outer, map, &fds).map_err(failed)?;
+        }
+    }
+    Ok(fds)
+}
+
+/// Puts the module's maps into a map of maps.
+fn fill_with_maps(outer: &MapFd, map: &Map, fds: &[MapFd]) -> Result<(), SyscallError> {
+    for entry in map.contents().entries {
+        let inner = word(&entry.value).and_then(|index| fds.get(index as usize));
+        let inner = inner.expect("maps of maps are checked when they are filled");
+        outer.update(&entry.key, &inner.number().to_le_bytes())?;
+    }
+    if map.spec().frozen {
+        outer.freeze()?;
+    }
+    Ok(())
+}
+
+fn word(value: &MapValue) -> Option<u32> {
+    match value {
+        MapValue::Plain(value) => value.first_chunk().map(|word| u32::from_le_bytes(*word)),
+        MapValue::PerQueue(_) => None,
+    }
 }
 
 /// Which programs the maps that `wanted` selects hold.
@@ -418,6 +441,19 @@ impl Loader {
                 programs.into_iter().map(|(_, fd)| fd).collect(),
             ),
         })
+    }
+
+    /// Kernel ids of the maps with their index in the module.
+    pub(super) fn map_ids(&self) -> Result<Vec<(u32, u32)>, BackendError> {
+        let ids = self.maps.iter().map(|map| object_id(map.descriptor()));
+        let ids: Result<Vec<u32>, _> = ids.collect();
+        let ids = ids.map_err(|source| {
+            failed(SyscallError {
+                action: "get the id of a map".to_owned(),
+                source,
+            })
+        })?;
+        Ok(ids.into_iter().zip(0..).collect())
     }
 
     fn create_prog_arrays(&self) -> Result<Vec<(usize, MapFd)>, BackendError> {
@@ -655,13 +691,14 @@ pub(super) fn failed(error: impl Into<MapsError>) -> BackendError {
     }
 }
 
-/// What a program set's prog arrays hold, for dumps.
-pub(super) fn program_indexes(set: &ProgramSet, contents: MapContents) -> MapContents {
+/// Contents whose values are the kernel's ids of programs or maps, with their indexes in the module
+/// instead, for dumps.
+pub(super) fn indexes(ids: &[(u32, u32)], contents: MapContents) -> MapContents {
     let index_of = |value: MapValue| match &value {
         MapValue::Plain(bytes) => bytes
             .first_chunk()
             .map(|word| u32::from_le_bytes(*word))
-            .and_then(|id| set.ids.iter().find(|(known, _)| *known == id))
+            .and_then(|id| ids.iter().find(|(known, _)| *known == id))
             .map_or(value, |(_, index)| {
                 MapValue::Plain(index.to_le_bytes().to_vec())
             }),

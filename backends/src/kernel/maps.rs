@@ -1,7 +1,7 @@
 //! A module's maps in the kernel: created from their declarations, filled from the map set, dumped
 //! as [`MapContents`].
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use iom_core::map::{MapContents, MapEntry, MapFlags, MapSpec, MapType, MapValue};
 
@@ -66,6 +66,11 @@ pub(super) fn create(
     cpus: u32,
     ifindex: u32,
 ) -> Result<MapFd, SyscallError> {
+    let inner = spec
+        .inner
+        .as_deref()
+        .map(|inner| create(inner, btf, cpus, ifindex))
+        .transpose()?;
     let (key_type, value_type) = spec.btf_types;
     let create = MapCreate {
         name: &spec.name,
@@ -76,6 +81,7 @@ pub(super) fn create(
         flags: spec.flags.0,
         extra: spec.extra,
         ifindex,
+        inner: inner.as_ref().map(|inner| inner.descriptor().as_fd()),
         btf: btf
             .filter(|_| value_type != 0)
             .map(|btf| (btf, key_type, value_type)),

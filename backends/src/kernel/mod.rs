@@ -126,7 +126,7 @@ impl Backend for KernelBackend {
 const FRAME_BYTES: (usize, usize) = (14, 73_152);
 
 /// Map types that the harness creates, fills and dumps.
-const MAP_TYPES: [MapType; 17] = [
+const MAP_TYPES: [MapType; 19] = [
     MapType::Hash,
     MapType::Array,
     MapType::ProgArray,
@@ -144,6 +144,8 @@ const MAP_TYPES: [MapType; 17] = [
     MapType::BloomFilter,
     MapType::PerfEventArray,
     MapType::Xskmap,
+    MapType::ArrayOfMaps,
+    MapType::HashOfMaps,
 ];
 
 /// What stays different from a live device, a sentence each.

@@ -126,6 +126,8 @@ pub(super) struct MapCreate<'a> {
     pub(super) max_entries: u32,
     /// `map_flags`.
     pub(super) flags: u32,
+    /// Template of the maps in a map of maps.
+    pub(super) inner: Option<BorrowedFd<'a>>,
     /// `map_extra`.
     pub(super) extra: u64,
     /// Index of the device that is to hold it; 0 for the kernel itself.
@@ -223,6 +225,7 @@ impl MapFd {
             value_size: create.value_size,
             max_entries: create.max_entries,
             map_flags: create.flags,
+            inner_map_fd: create.inner.map_or(0, |fd| fd.as_raw_fd() as u32),
             map_name: object_name(create.name),
             map_ifindex: create.ifindex,
             btf_fd,

@@ -40,6 +40,8 @@ pub(super) fn check(spec: &MapSpec) -> Result<(), MapError> {
             check_array(spec)
         }
         MapType::Xskmap => check_xskmap(spec),
+        MapType::ArrayOfMaps => check_array(spec).and_then(|()| check_inner(spec)),
+        MapType::HashOfMaps => check_hash(spec).and_then(|()| check_inner(spec)),
         MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
             check_hash(spec)
         }
@@ -61,11 +63,17 @@ const fn allowed_flags(map_type: MapType) -> Option<u32> {
     match map_type {
         MapType::Array => Some(array | MapFlags::MMAPABLE | MapFlags::INNER_MAP),
         MapType::PercpuArray => Some(ACCESS),
-        MapType::ProgArray => Some(MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY),
+        MapType::ProgArray
+        | MapType::ArrayOfMaps
+        | MapType::Devmap
+        | MapType::DevmapHash
+        | MapType::Xskmap => Some(MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY),
         MapType::PerfEventArray => Some(
             MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY | MapFlags::PRESERVE_ELEMS,
         ),
-        MapType::Hash => Some(array | MapFlags::NO_PREALLOC | MapFlags::ZERO_SEED),
+        MapType::Hash | MapType::HashOfMaps => {
+            Some(array | MapFlags::NO_PREALLOC | MapFlags::ZERO_SEED)
+        }
         MapType::PercpuHash => Some(ACCESS | MapFlags::NO_PREALLOC | MapFlags::ZERO_SEED),
         MapType::LruHash => Some(array | MapFlags::NO_COMMON_LRU | MapFlags::ZERO_SEED),
         MapType::LruPercpuHash => Some(ACCESS | MapFlags::NO_COMMON_LRU | MapFlags::ZERO_SEED),
@@ -73,9 +81,6 @@ const fn allowed_flags(map_type: MapType) -> Option<u32> {
         MapType::Queue | MapType::Stack => Some(array),
         MapType::BloomFilter => Some(array | MapFlags::ZERO_SEED),
         MapType::Ringbuf | MapType::Cpumap => Some(MapFlags::NUMA_NODE),
-        MapType::Devmap | MapType::DevmapHash | MapType::Xskmap => {
-            Some(MapFlags::NUMA_NODE | MapFlags::RDONLY | MapFlags::WRONLY)
-        }
         _ => None,
     }
 }
@@ -128,7 +133,10 @@ fn check_array(spec: &MapSpec) -> Result<(), MapError> {
         "at least 1",
         Errno::EINVAL,
     )?;
-    if matches!(spec.map_type, MapType::ProgArray | MapType::PerfEventArray) {
+    if matches!(
+        spec.map_type,
+        MapType::ProgArray | MapType::PerfEventArray | MapType::ArrayOfMaps
+    ) {
         require(spec, "value_size", spec.value_size == 4, "4", Errno::EINVAL)?;
     }
     require(
@@ -166,6 +174,39 @@ fn check_hash(spec: &MapSpec) -> Result<(), MapError> {
     )?;
     check_percpu_value(spec)?;
     check_entries(spec, Errno::E2BIG)
+}
+
+/// What `bpf_map_meta_alloc` demands of the template of a map of maps.
+fn check_inner(spec: &MapSpec) -> Result<(), MapError> {
+    require(spec, "value_size", spec.value_size == 4, "4", Errno::EINVAL)?;
+    let error = |reason, errno| MapError::Inner {
+        name: spec.name.clone(),
+        reason,
+        errno,
+    };
+    let Some(inner) = &spec.inner else {
+        return Err(error("there is no template of them", Errno::EINVAL));
+    };
+    if inner.map_type.holds_maps() {
+        let reason = "maps of maps cannot be in one";
+        return Err(error(reason, Errno::EINVAL));
+    }
+    if inner.map_type == MapType::ProgArray {
+        return Err(error("prog arrays cannot be in one", Errno::ENOTSUPP));
+    }
+    check(inner)
+}
+
+/// Whether a map of maps with this template takes a map: `bpf_map_meta_equal`, and of arrays and
+/// xskmaps the same number of entries unless `BPF_F_INNER_MAP` says otherwise.
+pub(super) fn fits_template(template: &MapSpec, inner: &MapSpec) -> bool {
+    let facts = |spec: &MapSpec| (spec.map_type, spec.key_size, spec.value_size, spec.flags);
+    let sized = matches!(
+        template.map_type,
+        MapType::Array | MapType::PercpuArray | MapType::Xskmap
+    );
+    let any_size = !sized || template.flags.contains(MapFlags::INNER_MAP);
+    facts(template) == facts(inner) && (any_size || template.max_entries == inner.max_entries)
 }
 
 fn check_lpm(spec: &MapSpec) -> Result<(), MapError> {

@@ -1,6 +1,6 @@
 //! A created map: one interface over the storage of each type.
 
-use super::array::ArrayMap;
+use super::array::{ArrayMap, index_of};
 use super::bloom::Bloom;
 use super::check::check;
 use super::hash::HashMap;
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::abi::QueueId;
 use crate::hex;
+use crate::isa::Size;
 use crate::memory::SharedBytes;
 
 /// A created map.
@@ -78,6 +79,16 @@ pub enum MapError {
         /// What Linux returns.
         errno: Errno,
     },
+    /// The maps in a map of maps are not what it takes.
+    #[error("map {name}, inner maps: {reason}; Linux: {errno}")]
+    Inner {
+        /// Map.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+        /// What Linux returns.
+        errno: Errno,
+    },
     /// The system has no memory for it.
     #[error("map {name} ({map_type}): no memory for {max_entries} entries")]
     Memory {
@@ -108,9 +119,10 @@ impl MapError {
         match self {
             Self::Unsupported { .. } => Errno::EINVAL,
             Self::Memory { .. } => Errno::ENOMEM,
-            Self::Field { errno, .. } | Self::Flags { errno, .. } | Self::Entry { errno, .. } => {
-                *errno
-            }
+            Self::Field { errno, .. }
+            | Self::Flags { errno, .. }
+            | Self::Inner { errno, .. }
+            | Self::Entry { errno, .. } => *errno,
         }
     }
 }
@@ -134,12 +146,15 @@ impl Map {
             | MapType::PercpuHash
             | MapType::LruHash
             | MapType::LruPercpuHash
+            | MapType::HashOfMaps
             | MapType::DevmapHash => HashMap::new(spec, queues, cpus.max(queues))
                 .map(Box::new)
                 .map(Storage::Hash),
-            MapType::ProgArray | MapType::Devmap | MapType::Cpumap | MapType::Xskmap => {
-                SlotArray::new(spec).map(Storage::Slots)
-            }
+            MapType::ProgArray
+            | MapType::ArrayOfMaps
+            | MapType::Devmap
+            | MapType::Cpumap
+            | MapType::Xskmap => SlotArray::new(spec).map(Storage::Slots),
             MapType::LpmTrie => Ok(Storage::LpmTrie(Box::new(LpmTrie::new(spec)))),
             MapType::Ringbuf => Ringbuf::new(spec).map(Storage::Ringbuf),
             MapType::Queue | MapType::Stack => Ok(Storage::Queue(QueueStack::new(spec))),
@@ -186,6 +201,8 @@ impl Map {
                 | MapType::DevmapHash
                 | MapType::Cpumap
                 | MapType::Xskmap
+                | MapType::ArrayOfMaps
+                | MapType::HashOfMaps
                 | MapType::ProgArray
         );
         !read_only && !self.spec.flags.contains(MapFlags::RDONLY_PROG)
@@ -231,6 +248,8 @@ impl Map {
         match &self.storage {
             Storage::Array(array) if locked => array.refuse_lock(key, mode),
             _ if locked => Err(Errno::EINVAL),
+            // The verifier refuses programs that update these.
+            _ if self.spec.map_type.holds_maps() => Err(Errno::EOPNOTSUPP),
             Storage::Array(array) => array.update(queue.0, key, value, mode),
             Storage::Hash(hash) => hash.update(queue.0, key, value, mode),
             Storage::LpmTrie(trie) => trie.update(key, value, mode),
@@ -296,6 +315,21 @@ impl Map {
         match &self.storage {
             Storage::Slots(slots) if self.spec.map_type == MapType::ProgArray => {
                 slots.program(index)
+            }
+            _ => None,
+        }
+    }
+
+    /// The map at a key of a map of maps, by its number in the module: what `map_lookup_elem` there
+    /// gives to a program.
+    pub fn inner(&self, key: &[u8]) -> Option<u32> {
+        match &self.storage {
+            Storage::Slots(slots) if self.spec.map_type.holds_maps() => {
+                slots.program(index_of(key)?)
+            }
+            Storage::Hash(hash) if self.spec.map_type.holds_maps() => {
+                let map = hash.lookup(0, key)?.load(0, Size::W)?;
+                u32::try_from(map).ok()
             }
             _ => None,
         }
@@ -429,16 +463,12 @@ impl Map {
             })
     }
 
-    /// Puts an entry of the declaration in. A program stands for its number in the module.
+    /// Puts an entry of the declaration in. A program or a map stands for its number in the module.
     pub fn insert_initial(&self, entry: &InitialEntry) -> Result<(), MapError> {
         let value = match &entry.value {
             InitialValue::Bytes(bytes) => bytes.clone(),
-            InitialValue::Program(program) => program.to_le_bytes().to_vec(),
-            InitialValue::Map(_) => {
-                return Err(MapError::Unsupported {
-                    name: self.spec.name.clone(),
-                    map_type: self.spec.map_type.name(),
-                });
+            InitialValue::Program(number) | InitialValue::Map(number) => {
+                number.to_le_bytes().to_vec()
             }
         };
         self.insert(&MapEntry {

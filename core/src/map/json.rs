@@ -1,7 +1,8 @@
 //! Map contents as JSON: what `--dump-maps` writes and `--seed-maps` reads.
 //!
 //! `{"map name":{"type":"hash","entries":[{"key":"hex","value":"hex"}]}}`, where a per-CPU map has a
-//! list of values, one for each CPU, and a prog array may name a program: `"program":"name"`. Queues
+//! list of values, one for each CPU, a prog array may name a program, `"program":"name"`, and a map of
+//! maps names a map, `"map":"name"`. Queues
 //! and stacks have empty keys and their values the oldest first.
 
 use std::fmt;
@@ -38,6 +39,8 @@ pub enum SeedValue {
     Value(MapValue),
     /// A program of the module, by name.
     Program(String),
+    /// A map of the module, by name.
+    Map(String),
 }
 
 /// Why a file of maps is not understood, or does not fit the module.
@@ -85,36 +88,41 @@ pub enum MapFileError {
         /// Key in hex.
         key: String,
     },
-    /// A program is named that the module does not have.
-    #[error("map {map}: key {key}: the module has no program {program}")]
-    NoProgram {
+    /// A program or map is named that the module does not have.
+    #[error("map {map}: key {key}: the module has no {what} {name}")]
+    Missing {
         /// Map.
         map: String,
         /// Key in hex.
         key: String,
+        /// `program` or `map`.
+        what: &'static str,
         /// The name.
-        program: String,
+        name: String,
     },
-    /// A program is named in a map that holds none.
-    #[error("map {map}: key {key}: only a prog_array takes a program, not a {map_type}")]
-    ProgramValue {
+    /// A program or map is named in a map that holds none.
+    #[error("map {map}: key {key}: a {map_type} takes no {what}")]
+    Name {
         /// Map.
         map: String,
         /// Key in hex.
         key: String,
         /// Type, by its bpftool name.
         map_type: &'static str,
+        /// `program` or `map`.
+        what: &'static str,
     },
 }
 
 impl MapSeed {
     /// The entries for a map that the module declares, sorted by key if there are keys, so that the order of a file
-    /// does not decide what an LRU map evicts. `program` finds a program's number in the
-    /// module by its name.
+    /// does not decide what an LRU map evicts. `program` and `map` find a program's and
+    /// a map's number in the module by its name.
     pub fn contents(
         &self,
         spec: &MapSpec,
         program: impl Fn(&str) -> Option<u32>,
+        map: impl Fn(&str) -> Option<u32>,
     ) -> Result<MapContents, MapFileError> {
         if spec.map_type != self.map_type {
             return Err(MapFileError::Type {
@@ -124,7 +132,7 @@ impl MapSeed {
             });
         }
         let entries = self.entries.iter();
-        let entries = entries.map(|entry| self.entry(entry, spec, &program));
+        let entries = entries.map(|entry| self.entry(entry, spec, &program, &map));
         let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
         if spec.map_type.is_keyless() {
             return Ok(MapContents { entries });
@@ -144,6 +152,7 @@ impl MapSeed {
         entry: &SeedEntry,
         spec: &MapSpec,
         program: &impl Fn(&str) -> Option<u32>,
+        map: &impl Fn(&str) -> Option<u32>,
     ) -> Result<MapEntry, MapFileError> {
         let key = || hex::encode(&entry.key);
         let check_size = |part, found: usize, declared: u32| {
@@ -161,20 +170,13 @@ impl MapSeed {
         check_size("key", entry.key.len(), spec.key_size)?;
         let value = match &entry.value {
             SeedValue::Value(value) => value.clone(),
-            SeedValue::Program(_) if self.map_type != MapType::ProgArray => {
-                return Err(MapFileError::ProgramValue {
-                    map: self.name.clone(),
-                    key: key(),
-                    map_type: self.map_type.name(),
-                });
-            }
             SeedValue::Program(name) => {
-                let index = program(name).ok_or_else(|| MapFileError::NoProgram {
-                    map: self.name.clone(),
-                    key: key(),
-                    program: name.clone(),
-                })?;
-                MapValue::Plain(index.to_le_bytes().to_vec())
+                let holds = self.map_type == MapType::ProgArray;
+                self.number(entry, "program", name, holds, program)?
+            }
+            SeedValue::Map(name) => {
+                let holds = self.map_type.holds_maps();
+                self.number(entry, "map", name, holds, map)?
             }
         };
         match &value {
@@ -187,6 +189,38 @@ impl MapSeed {
             key: entry.key.clone(),
             value,
         })
+    }
+}
+
+impl MapSeed {
+    /// What stands for a named program or map: its number, if the map `holds` such and the module
+    /// has it.
+    fn number(
+        &self,
+        entry: &SeedEntry,
+        what: &'static str,
+        name: &str,
+        holds: bool,
+        find: impl Fn(&str) -> Option<u32>,
+    ) -> Result<MapValue, MapFileError> {
+        let key = hex::encode(&entry.key);
+        if !holds {
+            return Err(MapFileError::Name {
+                map: self.name.clone(),
+                key,
+                map_type: self.map_type.name(),
+                what,
+            });
+        }
+        match find(name) {
+            Some(number) => Ok(MapValue::Plain(number.to_le_bytes().to_vec())),
+            None => Err(MapFileError::Missing {
+                map: self.name.clone(),
+                key,
+                what,
+                name: name.to_owned(),
+            }),
+        }
     }
 }
 
@@ -208,8 +242,9 @@ fn message_of(error: &serde_json::Error) -> String {
 }
 
 /// Writes a file of maps, one line for each entry. `typed` may add what an entry means, which goes
-/// beside key and value as `"typed"`.
+/// beside key and value as `"typed"`. Maps of maps name those that they hold, which `module` has.
 pub fn to_json(
+    module: &[MapSpec],
     maps: &[(&MapSpec, &MapContents)],
     typed: impl Fn(&MapSpec, &MapEntry) -> Option<serde_json::Value>,
 ) -> String {
@@ -220,7 +255,7 @@ pub fn to_json(
             let entries: Vec<String> = contents
                 .entries
                 .iter()
-                .map(|entry| entry_to_json(entry, typed(spec, entry)))
+                .map(|entry| entry_to_json(entry, named(module, spec, entry), typed(spec, entry)))
                 .collect();
             let entries = if entries.is_empty() {
                 "[]".to_owned()
@@ -235,7 +270,22 @@ pub fn to_json(
     format!("{{{}\n}}\n", maps.join(","))
 }
 
-fn entry_to_json(entry: &MapEntry, typed: Option<serde_json::Value>) -> String {
+/// The name of the map that an entry holds.
+fn named<'a>(module: &'a [MapSpec], spec: &MapSpec, entry: &MapEntry) -> Option<&'a str> {
+    match &entry.value {
+        MapValue::Plain(value) if spec.map_type.holds_maps() => {
+            let number = u32::from_le_bytes(*value.first_chunk()?);
+            Some(&module.get(number as usize)?.name)
+        }
+        MapValue::Plain(_) | MapValue::PerQueue(_) => None,
+    }
+}
+
+fn entry_to_json(entry: &MapEntry, map: Option<&str>, typed: Option<serde_json::Value>) -> String {
+    if let Some(map) = map {
+        let map = serde_json::Value::from(map);
+        return format!("{{\"key\": \"{}\", \"map\": {map}}}", Hex(&entry.key));
+    }
     let value = match &entry.value {
         MapValue::Plain(value) => format!("\"{}\"", Hex(value)),
         MapValue::PerQueue(values) => {
@@ -314,17 +364,19 @@ impl<'de> Deserialize<'de> for SeedEntry {
             key: Bytes,
             value: Option<Values>,
             program: Option<String>,
+            map: Option<String>,
             /// What a dump adds for people.
             #[serde(rename = "typed")]
             _typed: Option<de::IgnoredAny>,
         }
         let entry = Entry::deserialize(deserializer)?;
-        let value = match (entry.value, entry.program) {
-            (Some(Values(value)), None) => SeedValue::Value(value),
-            (None, Some(program)) => SeedValue::Program(program),
+        let value = match (entry.value, entry.program, entry.map) {
+            (Some(Values(value)), None, None) => SeedValue::Value(value),
+            (None, Some(program), None) => SeedValue::Program(program),
+            (None, None, Some(map)) => SeedValue::Map(map),
             _ => {
                 return Err(de::Error::custom(
-                    "an entry has either a value or a program",
+                    "an entry has a value, a program or a map",
                 ));
             }
         };
@@ -410,6 +462,7 @@ mod tests {
             entries: vec![entry(&[0; 4], MapValue::PerQueue(vec![vec![3], vec![4]]))],
         };
         let text = to_json(
+            &[],
             &[
                 (&hash, &flows),
                 (&stats, &counts),
@@ -431,8 +484,8 @@ mod tests {
         "#]]
         .assert_eq(&text);
         let seeds = from_json(&text).unwrap();
-        assert_eq!(seeds[0].contents(&hash, |_| None), Ok(flows));
-        assert_eq!(seeds[1].contents(&stats, |_| None), Ok(counts));
+        assert_eq!(seeds[0].contents(&hash, |_| None, |_| None), Ok(flows));
+        assert_eq!(seeds[1].contents(&stats, |_| None, |_| None), Ok(counts));
     }
 
     #[test]
@@ -441,18 +494,18 @@ mod tests {
             r#"{"jumps":{"type":"prog_array","entries":[{"key":"01000000","program":"tcp"}]}}"#;
         let seed = &from_json(text).unwrap()[0];
         let spec = MapSpec::new("jumps", MapType::ProgArray, 4, 4, 2);
-        let contents = seed.contents(&spec, |name| (name == "tcp").then_some(7));
+        let contents = seed.contents(&spec, |name| (name == "tcp").then_some(7), |_| None);
         let value = &contents.unwrap().entries[0].value;
         assert_eq!(*value, MapValue::Plain(vec![7, 0, 0, 0]));
-        let error = seed.contents(&spec, |_| None).unwrap_err();
+        let error = seed.contents(&spec, |_| None, |_| None).unwrap_err();
         expect!["map jumps: key 01000000: the module has no program tcp"]
             .assert_eq(&error.to_string());
         let hash = MapSpec::new("jumps", MapType::Hash, 4, 4, 2);
-        let error = seed.contents(&hash, |_| None).unwrap_err();
+        let error = seed.contents(&hash, |_| None, |_| None).unwrap_err();
         expect!["map jumps: the file says prog_array, the module hash"]
             .assert_eq(&error.to_string());
         let wide = MapSpec::new("jumps", MapType::ProgArray, 8, 4, 2);
-        let error = seed.contents(&wide, |_| Some(0)).unwrap_err();
+        let error = seed.contents(&wide, |_| Some(0), |_| None).unwrap_err();
         expect!["map jumps: key 01000000: the key has 4 bytes, the module declares 8"]
             .assert_eq(&error.to_string());
     }
@@ -464,7 +517,7 @@ mod tests {
         let read = |first, second| {
             let entries = [entry(first), entry(second)].join(",");
             let text = format!(r#"{{"m":{{"type":"hash","entries":[{entries}]}}}}"#);
-            from_json(&text).unwrap()[0].contents(&spec, |_| None)
+            from_json(&text).unwrap()[0].contents(&spec, |_| None, |_| None)
         };
         let keys = read("02", "01").unwrap().entries;
         assert_eq!(
@@ -476,12 +529,34 @@ mod tests {
     }
 
     #[test]
+    fn maps_in_maps_go_by_name() {
+        let outer = MapSpec::new("tenants", MapType::HashOfMaps, 1, 4, 2);
+        let inner = MapSpec::new("one", MapType::Hash, 4, 4, 2);
+        let module = [outer.clone(), inner];
+        let text = r#"{"tenants":{"type":"hash_of_maps","entries":[{"key":"07","map":"one"}]}}"#;
+        let seed = &from_json(text).unwrap()[0];
+        let contents = seed.contents(&outer, |_| None, |name| (name == "one").then_some(1));
+        let contents = contents.unwrap();
+        assert_eq!(contents.entries[0].value, MapValue::Plain(vec![1, 0, 0, 0]));
+        let written = to_json(&module, &[(&outer, &contents)], |_, _| None);
+        assert_eq!(from_json(&written).unwrap()[0], *seed);
+        let error = seed.contents(&outer, |_| None, |_| None).unwrap_err();
+        expect!["map tenants: key 07: the module has no map one"].assert_eq(&error.to_string());
+        let text = r#"{"one":{"type":"hash","entries":[{"key":"07000000","map":"one"}]}}"#;
+        let seed = &from_json(text).unwrap()[0];
+        let error = seed
+            .contents(&module[1], |_| None, |_| Some(1))
+            .unwrap_err();
+        expect!["map one: key 07000000: a hash takes no map"].assert_eq(&error.to_string());
+    }
+
+    #[test]
     fn values_of_a_queue_keep_their_order() {
         let spec = MapSpec::new("q", MapType::Queue, 0, 1, 4);
         let entry = |value: u8| format!(r#"{{"key":"","value":"{value:02x}"}}"#);
         let entries = [2, 1, 1].map(entry).join(",");
         let text = format!(r#"{{"q":{{"type":"queue","entries":[{entries}]}}}}"#);
-        let contents = from_json(&text).unwrap()[0].contents(&spec, |_| None);
+        let contents = from_json(&text).unwrap()[0].contents(&spec, |_| None, |_| None);
         let contents = contents.unwrap();
         let map = crate::map::Map::create(&spec, 1).unwrap();
         map.load(&contents).unwrap();
@@ -513,7 +588,7 @@ mod tests {
         );
         check_error(
             "{\"m\":{\"type\":\"hash\",\"entries\":[{\"key\":\"01\"}]}}",
-            &expect!["line 1, column 44: an entry has either a value or a program"],
+            &expect!["line 1, column 44: an entry has a value, a program or a map"],
         );
         check_error(
             "{\"m\":{\"type\":\"hash\",\"entries\":[]},\n\"m\":{\"type\":\"hash\",\"entries\":[]}}",
@@ -545,14 +620,14 @@ mod tests {
                 (MapSpec::new(&name, map_type, 0, 0, 0), contents)
             }).collect();
             let references: Vec<_> = maps.iter().map(|(spec, contents)| (spec, contents)).collect();
-            let read = from_json(&to_json(&references, |_, _| None)).unwrap();
+            let read = from_json(&to_json(&[], &references, |_, _| None)).unwrap();
             prop_assert_eq!(read.len(), maps.len());
             for (seed, (spec, contents)) in read.iter().zip(&maps) {
                 prop_assert_eq!(&seed.name, &spec.name);
                 prop_assert_eq!(seed.map_type, spec.map_type);
                 let entries = seed.entries.iter().map(|entry| match &entry.value {
                     SeedValue::Value(value) => MapEntry { key: entry.key.clone(), value: value.clone() },
-                    SeedValue::Program(name) => panic!("program {name} from nowhere"),
+                    SeedValue::Program(name) | SeedValue::Map(name) => panic!("{name} from nowhere"),
                 });
                 prop_assert_eq!(&entries.collect::<Vec<_>>(), &contents.entries);
             }

@@ -45,7 +45,7 @@ impl MapSet {
 
     /// The same; LRU maps evict as on a machine with this many CPUs.
     pub fn create_for_cpus(specs: &[MapSpec], queues: u32, cpus: u32) -> Result<Self, MapError> {
-        let maps = specs
+        let maps: Vec<_> = specs
             .iter()
             .map(|spec| {
                 let map = Map::create_for_cpus(spec, queues, cpus)?;
@@ -55,7 +55,35 @@ impl MapSet {
                 Ok(Arc::new(map))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { maps })
+        let set = Self { maps };
+        set.check_inner_maps()?;
+        Ok(set)
+    }
+
+    /// Refuses maps of maps that hold what their template does not allow.
+    pub fn check_inner_maps(&self) -> Result<(), MapError> {
+        for map in &self.maps {
+            let Some(template) = &map.spec().inner else {
+                continue;
+            };
+            for entry in map.contents().entries {
+                let number = match &entry.value {
+                    MapValue::Plain(value) => {
+                        value.first_chunk().map(|word| u32::from_le_bytes(*word))
+                    }
+                    MapValue::PerQueue(_) => None,
+                };
+                let inner = number.and_then(|number| self.get(number));
+                if inner.is_none_or(|inner| !check::fits_template(template, inner.spec())) {
+                    return Err(MapError::Inner {
+                        name: map.spec().name.clone(),
+                        reason: "one differs from the template in type, sizes or flags",
+                        errno: Errno::EINVAL,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The map with this index.

@@ -1,4 +1,4 @@
-//! Arrays of places that may be empty: prog arrays, devmaps, cpumaps and xskmaps.
+//! Arrays of places that may be empty: prog arrays, arrays of maps, devmaps, cpumaps and xskmaps.
 
 use super::array::index_of;
 use super::{Errno, MapSpec, MapType, UpdateMode};
@@ -10,7 +10,7 @@ const CPUMAP_QUEUE_MAX: u32 = 16_384;
 
 /// Storage of an array whose places may be empty.
 ///
-/// A place is eight bytes: a prog array's program plus one; an xskmap's socket plus one; a devmap's interface and program; a
+/// A place is eight bytes: a prog array's program or an array's map plus one; an xskmap's socket plus one; a devmap's interface and program; a
 /// cpumap's queue length and program. A first word of zero is an empty place.
 #[derive(Debug)]
 pub(super) struct SlotArray {
@@ -37,20 +37,21 @@ impl SlotArray {
     /// What programs see of a devmap or cpumap entry.
     pub(super) fn lookup(&self, key: &[u8]) -> Option<SharedBytes<'_>> {
         let place = self.place(index_of(key)?)?;
-        let used = place.load(0, Size::W)? != 0 && self.map_type != MapType::ProgArray;
+        let used = place.load(0, Size::W)? != 0 && !self.holds_objects();
         used.then_some(place)?.slice(0, self.value_size)
     }
 
-    /// The program at an index of a prog array.
+    /// The program at an index of a prog array, or the map in an array of maps.
     #[inline]
     pub(super) fn program(&self, index: u32) -> Option<u32> {
         let word = self.place(index)?.load(0, Size::W)? as u32;
         word.checked_sub(1)
     }
 
-    /// What user space sees of an entry; of a prog array the program's index.
+    /// What user space sees of an entry; of a prog array the program's index, of an array of maps
+    /// the map's.
     pub(super) fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
-        if matches!(self.map_type, MapType::ProgArray | MapType::Xskmap) {
+        if self.holds_objects() || self.map_type == MapType::Xskmap {
             let program = self.program(index_of(key)?)?;
             return Some(program.to_le_bytes().to_vec());
         }
@@ -60,7 +61,7 @@ impl SlotArray {
     /// Fills a place as user space does.
     pub(super) fn update(&self, key: &[u8], value: &[u8], mode: UpdateMode) -> Result<(), Errno> {
         let index = index_of(key).ok_or(Errno::EINVAL)?;
-        if self.map_type == MapType::ProgArray && mode != UpdateMode::Any {
+        if self.holds_objects() && mode != UpdateMode::Any {
             return Err(Errno::EINVAL);
         }
         let place = self.place(index).ok_or(Errno::E2BIG)?;
@@ -70,7 +71,9 @@ impl SlotArray {
             return Err(Errno::EOVERFLOW);
         }
         let (first, second) = match self.map_type {
-            MapType::ProgArray | MapType::Xskmap => (first.checked_add(1).ok_or(Errno::EBADF)?, 0),
+            MapType::ProgArray | MapType::ArrayOfMaps | MapType::Xskmap => {
+                (first.checked_add(1).ok_or(Errno::EBADF)?, 0)
+            }
             _ if first == 0 => (0, 0),
             _ => (first, word_at(value, 4)),
         };
@@ -83,7 +86,7 @@ impl SlotArray {
     /// Empties a place.
     pub(super) fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let place = index_of(key).and_then(|index| self.place(index));
-        if self.map_type == MapType::ProgArray {
+        if self.holds_objects() {
             let place = place.ok_or(Errno::E2BIG)?;
             if place.load(0, Size::W) == Some(0) {
                 return Err(Errno::ENOENT);
@@ -104,6 +107,11 @@ impl SlotArray {
     /// Empties every place.
     pub(super) fn clear(&self) {
         self.places.bytes().zero();
+    }
+
+    /// Whether values are descriptors of programs or maps (`bpf_fd_array_map_update_elem`).
+    const fn holds_objects(&self) -> bool {
+        matches!(self.map_type, MapType::ProgArray | MapType::ArrayOfMaps)
     }
 
     fn place(&self, index: u32) -> Option<SharedBytes<'_>> {

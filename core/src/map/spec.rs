@@ -114,6 +114,11 @@ impl MapType {
         )
     }
 
+    /// Whether its values are maps.
+    pub const fn holds_maps(self) -> bool {
+        matches!(self, Self::ArrayOfMaps | Self::HashOfMaps)
+    }
+
     /// Whether its entries have values but no keys, and programs push, pop and peek them.
     pub const fn is_keyless(self) -> bool {
         matches!(self, Self::Queue | Self::Stack | Self::BloomFilter)
