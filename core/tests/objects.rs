@@ -6,7 +6,7 @@ use iom_core::isa::module_text;
 use iom_core::module::{Module, Program};
 use iom_core::object::btf::{Btf, BtfKind};
 use iom_core::object::{
-    Kernel, KernelNeeds, KernelTypes, load_object, load_object_for, load_raw_object,
+    Kernel, KernelConfig, KernelNeeds, KernelTypes, load_object, load_object_for, load_raw_object,
 };
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -40,6 +40,18 @@ fn kernel_types() -> &'static KernelTypes {
     })
 }
 
+fn kernel_config() -> KernelConfig {
+    let text = fs::read_to_string(folder().join("kernel/config")).expect("the configuration");
+    KernelConfig::parse(&text)
+}
+
+fn kernel(config: &KernelConfig) -> Kernel<'_> {
+    Kernel {
+        types: Some(kernel_types()),
+        config: Some(config),
+    }
+}
+
 /// Whether a case is loaded for a kernel; the others show what happens when none is known.
 fn of_kernel(path: &Path) -> bool {
     let name = path.file_stem().expect("a name").to_string_lossy();
@@ -48,10 +60,13 @@ fn of_kernel(path: &Path) -> bool {
 
 #[test]
 fn modules() {
+    let config = kernel_config();
     for path in objects() {
         let bytes = fs::read(&path).expect("an object");
-        let kernel = Kernel {
-            types: of_kernel(&path).then_some(kernel_types()),
+        let kernel = if of_kernel(&path) {
+            kernel(&config)
+        } else {
+            Kernel::default()
         };
         let text = match load_object_for(&bytes, "case", &kernel) {
             Ok(module) => describe(&module),
@@ -83,6 +98,9 @@ fn describe(module: &Module) -> String {
     }
     for map in &module.maps {
         writeln!(text, "map {}: BTF types {:?}", map.name, map.btf_types).unwrap();
+        if let (".kconfig", [entry]) = (&*map.name, &*map.initial) {
+            writeln!(text, "  {:?}", entry.value).unwrap();
+        }
         if let Some(inner) = &map.inner {
             writeln!(text, "  {inner:?}").unwrap();
         }
@@ -110,8 +128,9 @@ fn objects_say_what_they_need_of_the_kernel() {
     for path in objects() {
         let needs = KernelNeeds::of(&fs::read(&path).expect("an object"));
         let name = path.file_stem().expect("a name").to_string_lossy();
-        let expected = of_kernel(&path) || name == "refused";
-        assert_eq!(needs.types, expected, "{name}");
+        let types = matches!(&*name, "core_relocations" | "refused");
+        let config = matches!(&*name, "core_config" | "refused");
+        assert_eq!((needs.types, needs.config), (types, config), "{name}");
     }
 }
 
@@ -215,11 +234,9 @@ fn clang_rebuilds_the_objects() {
 
 /// Loads what may be broken, and prints values of all its types.
 fn survives(bytes: &[u8]) {
-    let kernel = Kernel {
-        types: Some(kernel_types()),
-    };
+    let config = kernel_config();
     KernelNeeds::of(bytes);
-    match load_object_for(bytes, "case", &kernel) {
+    match load_object_for(bytes, "case", &kernel(&config)) {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(module) => {
             describe(&module);
@@ -266,7 +283,10 @@ proptest! {
             bytes[at] = value;
         }
         if let Ok(types) = KernelTypes::parse(&bytes) {
-            let kernel = Kernel { types: Some(&types) };
+            let kernel = Kernel {
+                types: Some(&types),
+                ..Kernel::default()
+            };
             let object = fs::read(folder().join("core_relocations.o")).expect("an object");
             describe(&load_object_for(&object, "case", &kernel).expect("an object"));
         }

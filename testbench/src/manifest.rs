@@ -1,8 +1,8 @@
 //! The manifest of an IO module: `module.toml` beside its object.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use serde::Deserialize;
 
@@ -27,12 +27,37 @@ pub struct Manifest {
     /// Names of the ports, numbered from 0.
     #[serde(default)]
     pub ports: Vec<String>,
+    /// Global variables that get another value before the program is loaded, as with `--set`.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Parameter>,
     /// Contents of maps before the first packet: a file beside the manifest, in the form of
     /// `--seed-maps`.
     pub seed: Option<PathBuf>,
     /// The same in place: `[maps.NAME]` with what the file has for a map. Goes over the file.
     #[serde(default)]
     pub maps: BTreeMap<String, serde_json::Value>,
+}
+
+/// A parameter's value: text as `--set` takes it, or what TOML has of its own.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Parameter {
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer.
+    Integer(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(value),
+        }
+    }
 }
 
 /// Why a manifest cannot be used.

@@ -11,9 +11,9 @@ use anyhow::Context;
 use iom_core::abi::{BackendError, Refusal};
 use iom_core::isa::{AsmError, assemble};
 use iom_core::module::{Module, ProgramType};
-use iom_core::object::load_raw_object;
 use iom_core::object::raw::raw_program;
 use iom_core::object::vector::{Vector, VectorError, load_vector};
+use iom_core::object::{load_raw_object, set_parameters};
 
 use crate::exit::Failure;
 use crate::manifest::Manifest;
@@ -33,6 +33,16 @@ pub struct ProgramArgs {
     selection: Selection,
     #[command(flatten)]
     kernel: TargetKernel,
+    /// Give a global variable another value before the program is loaded: a number, true or false,
+    /// an enumerator, text, bytes as 0x…, elements with commas; NAME may be var.member or var[1]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=');
+    let (name, value) = parts.ok_or("a parameter is NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
 /// Which of a module's programs is meant.
@@ -81,6 +91,7 @@ impl ProgramArgs {
             path,
             selection: Selection::default(),
             kernel: TargetKernel::default(),
+            parameters: Vec::new(),
         }
     }
 
@@ -120,6 +131,16 @@ impl ProgramArgs {
                 selection.section.clone_from(&manifest.section);
             }
         }
+        let of_manifest = manifest.iter().flat_map(|manifest| &manifest.parameters);
+        let of_manifest: Vec<_> = of_manifest
+            .map(|(name, value)| (name.clone(), value.to_string()))
+            .collect();
+        let parameters = of_manifest.iter().chain(&self.parameters);
+        set_parameters(
+            &mut module,
+            parameters.map(|(name, value)| (&**name, &**value)),
+        )
+        .with_context(|| self.path.display().to_string())?;
         let entry = selection.only(&module)?;
         let inline = manifest
             .as_ref()
@@ -456,11 +477,9 @@ mod tests {
             section: None,
         };
         let path = folder.path().join(files[0].0);
-        let kernel = TargetKernel::default();
         let args = ProgramArgs {
-            path,
             selection,
-            kernel,
+            ..ProgramArgs::at(path)
         };
         args.load()
     }

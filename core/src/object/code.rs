@@ -8,6 +8,7 @@ use super::btf_ext::{BtfExt, SectionInfo};
 use super::core_relocation::{self, Resolver};
 use super::elf::{Elf, Place, Relocation, Section, Symbol, SymbolKind};
 use super::error::{ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
+use super::externs::ConfigVariables;
 use super::kernel_types::KernelTypes;
 use super::maps::ObjectMaps;
 use super::relocation;
@@ -41,6 +42,7 @@ pub(super) struct CodeTable<'e, 'a> {
     btf: Option<&'e Btf>,
     ext: &'e BtfExt,
     maps: &'e ObjectMaps<'a>,
+    config: &'e ConfigVariables,
     pub(super) functions: Vec<Code<'a>>,
     /// By section and first slot.
     by_place: BTreeMap<(usize, usize), usize>,
@@ -56,6 +58,8 @@ pub(super) enum Linked {
     Done(Insn),
     /// Refers to the start of the function with this index.
     Function(usize),
+    /// Calls a weak function that the kernel does not have.
+    Missing,
 }
 
 impl<'e, 'a> CodeTable<'e, 'a> {
@@ -64,6 +68,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
         btf: Option<&'e Btf>,
         ext: &'e BtfExt,
         maps: &'e ObjectMaps<'a>,
+        config: &'e ConfigVariables,
         kernel: Option<&KernelTypes>,
     ) -> Result<Self, ObjectError> {
         let mut table = Self {
@@ -71,6 +76,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
             btf,
             ext,
             maps,
+            config,
             functions: Vec::new(),
             by_place: BTreeMap::new(),
             relocations: BTreeMap::new(),
@@ -239,7 +245,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
     ) -> Result<Linked, ProgramErrorKind> {
         let symbol = found.symbol;
         let Place::Section(section) = symbol.place else {
-            return Err(self.undefined(symbol));
+            return self.external(symbol, insn);
         };
         let value = symbol.value;
         match (insn, found.kind) {
@@ -297,6 +303,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
                 map: *map,
                 offset: offset as u32,
             }),
+            None if name.starts_with(".addr_space") => Err(ProgramErrorKind::Arena { symbol }),
             None if matches!(name, ".maps" | "maps") => Err(ProgramErrorKind::InsideMap { symbol }),
             None => Err(ProgramErrorKind::Relocation {
                 relocation: found.kind,
@@ -304,6 +311,13 @@ impl<'e, 'a> CodeTable<'e, 'a> {
                 section: name.to_owned(),
             }),
         }
+    }
+
+    /// What the call in a slot of a function misses.
+    pub(super) fn missing(&self, code: &Code, slot: usize) -> String {
+        let found = self.relocations.get(&(code.section, code.start + slot));
+        let name = found.map_or("", |found| found.symbol.name);
+        format!("{name} is a weak kernel function (kfunc), and none is supported")
     }
 
     /// Maps that some function refers to, usable or not.
@@ -315,7 +329,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
         });
         let maps = insns.filter_map(|linked| match linked {
             Linked::Done(insn) => insn.map_reference(),
-            Linked::Function(_) => None,
+            Linked::Function(_) | Linked::Missing => None,
         });
         maps.collect()
     }
@@ -375,25 +389,43 @@ impl<'e, 'a> CodeTable<'e, 'a> {
         data.get(at).copied().unwrap_or_default()
     }
 
-    /// Why a symbol that is defined elsewhere cannot be used; BTF says where it should come from.
-    fn undefined(&self, symbol: &Symbol) -> ProgramErrorKind {
-        let declared_in = |section| {
-            self.btf.is_some_and(|btf| {
-                let vars = btf.datasec(section).map_or(&[][..], |(_, vars)| vars);
-                vars.iter()
-                    .any(|var| btf.name_of(var.type_id) == symbol.name)
-            })
-        };
+    /// What a symbol that is defined elsewhere becomes; BTF says where it should come from.
+    fn external(&self, symbol: &Symbol, insn: Insn) -> Result<Linked, ProgramErrorKind> {
         let name = symbol.name.to_owned();
-        if declared_in(".kconfig") {
-            ProgramErrorKind::Kconfig { symbol: name }
-        } else if declared_in(".ksyms") {
-            ProgramErrorKind::Ksym { symbol: name }
-        } else if symbol.weak {
-            ProgramErrorKind::WeakExtern { symbol: name }
-        } else {
-            ProgramErrorKind::Undefined { symbol: name }
+        let dst = match insn {
+            Insn::LoadImm64 { dst, .. } => Some(dst),
+            _ => None,
+        };
+        let load = |dst, value| Ok(Linked::Done(Insn::LoadImm64 { dst, value }));
+        if let Some(place) = self.config.places.get(symbol.name) {
+            return match (place, self.maps.config, dst) {
+                (Ok(offset), Some(map), Some(dst)) => load(
+                    dst,
+                    Imm64::MapValue {
+                        map,
+                        offset: *offset,
+                    },
+                ),
+                (Err(kind), ..) => Err(kind.clone()),
+                _ => Err(ProgramErrorKind::Undefined { symbol: name }),
+            };
         }
+        let vars = self
+            .btf
+            .and_then(|btf| Some((btf, btf.datasec(".ksyms")?.1)));
+        let of_kernel = vars.is_some_and(|(btf, vars)| {
+            vars.iter()
+                .any(|var| btf.name_of(var.type_id) == symbol.name)
+        });
+        Err(match (of_kernel, dst) {
+            // A program asks whether the kernel has it.
+            (true, Some(dst)) if symbol.weak => return load(dst, Imm64::Number(0)),
+            (true, Some(_)) => ProgramErrorKind::Ksym { symbol: name },
+            (true, None) if symbol.weak => return Ok(Linked::Missing),
+            (true, None) => ProgramErrorKind::Kfunc { symbol: name },
+            (false, _) if symbol.weak => ProgramErrorKind::WeakExtern { symbol: name },
+            (false, _) => ProgramErrorKind::Undefined { symbol: name },
+        })
     }
 }
 

@@ -214,6 +214,31 @@ fn in_source(place: &Option<String>) -> String {
         .map_or(String::new(), |place| format!(" ({place})"))
 }
 
+/// Why a variable of the kernel's configuration has no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExternErrorKind {
+    /// Nothing is known of the kernel.
+    #[error(
+        "no configuration is given; name a file with it (--kconfig FILE, for example a copy of /proc/config.gz)"
+    )]
+    NoConfig,
+    /// The configuration does not say its version.
+    #[error("the configuration does not begin with the kernel's version")]
+    NoVersion,
+    /// The option is not set, and the variable not weak.
+    #[error("the option is not set; declare the variable __weak if it may be absent")]
+    NotSet,
+    /// A type that no option has.
+    #[error("its type is none of bool, char, an integer, enum libbpf_tristate and char[]")]
+    Type,
+    /// A value that does not fit the variable.
+    #[error("the value {value} does not fit the variable's type")]
+    Value {
+        /// As the configuration has it.
+        value: String,
+    },
+}
+
 /// What is wrong in a program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProgramErrorKind {
@@ -228,19 +253,37 @@ pub enum ProgramErrorKind {
         reason: CoReError,
     },
     /// A variable of the kernel's configuration.
-    #[error("{symbol} is a kernel configuration variable (__kconfig), which is not supported")]
+    #[error("{symbol} is a kernel configuration variable (__kconfig): {kind}")]
     Kconfig {
         /// Variable.
         symbol: String,
+        /// Why it has no value.
+        kind: ExternErrorKind,
     },
     /// A kernel function.
-    #[error("{symbol} is a kernel function or variable (__ksym), which is not supported")]
+    #[error("{symbol} is a kernel function (kfunc), which is not supported")]
+    Kfunc {
+        /// Function.
+        symbol: String,
+    },
+    /// The address of something in the kernel.
+    #[error(
+        "{symbol} is a kernel variable or function (__ksym), whose address means nothing outside of that kernel"
+    )]
     Ksym {
         /// Function or variable.
         symbol: String,
     },
+    /// A variable in memory that is shared with user space.
+    #[error("{symbol} is in an arena (__arena), which is not supported")]
+    Arena {
+        /// Variable.
+        symbol: String,
+    },
     /// A weak symbol that is not defined here.
-    #[error("{symbol} is a weak external symbol, which is not supported")]
+    #[error(
+        "{symbol} is a weak external symbol of neither the kernel's configuration (__kconfig) nor the kernel (__ksym)"
+    )]
     WeakExtern {
         /// Symbol.
         symbol: String,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::btf::Btf;
 use super::code::{Code, CodeTable, Linked};
+use super::core_relocation;
 use super::error::{ObjectError, ProgramError};
 use crate::isa::{CallTarget, Imm64, Insn, function_starts};
 use crate::module::{Function, LineInfo, Unresolved};
@@ -105,6 +106,14 @@ impl<'e, 'a> Linker<'e, 'a> {
                         continue;
                     };
                     refer(&mut program.insns[at], at, *start);
+                }
+                Ok(Linked::Missing) => {
+                    let what = self.table.missing(code, *slot);
+                    program.insns[at] = core_relocation::POISON;
+                    program.unresolved.push(Unresolved {
+                        insn: at as u32,
+                        what,
+                    });
                 }
                 Err(error) => return Ok(Err(error)),
             }

@@ -25,6 +25,8 @@ pub(super) struct ObjectMaps<'a> {
     pub(super) declared: BTreeMap<(usize, u64), u32>,
     /// Global data by section.
     pub(super) data: BTreeMap<usize, u32>,
+    /// The array of configuration variables, if there are any.
+    pub(super) config: Option<u32>,
     /// Static values that name programs: they become indices when the programs are known.
     pub(super) programs: Vec<StaticProgram<'a>>,
 }
@@ -47,11 +49,19 @@ struct Values {
 
 impl<'a> ObjectMaps<'a> {
     /// Reads all declarations; `btf` has the offsets of the final layout.
-    pub(super) fn read(elf: &Elf<'a>, btf: Option<&Btf>) -> Result<Self, ObjectError> {
+    pub(super) fn read(
+        elf: &Elf<'a>,
+        btf: Option<&Btf>,
+        config: Option<MapSpec>,
+    ) -> Result<Self, ObjectError> {
         let mut maps = Self::default();
         maps.read_legacy(elf)?;
         maps.read_btf(elf, btf)?;
         maps.read_data(elf, btf)?;
+        if let Some(spec) = config {
+            maps.config = Some(maps.specs.len() as u32);
+            maps.specs.push(spec);
+        }
         Ok(maps)
     }
 

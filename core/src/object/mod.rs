@@ -8,9 +8,12 @@ mod code;
 mod core_relocation;
 mod elf;
 mod error;
+mod externs;
+mod kernel_config;
 mod kernel_types;
 mod link;
 mod maps;
+mod parameters;
 mod programs;
 pub mod raw;
 mod reader;
@@ -22,6 +25,7 @@ use btf::Btf;
 use btf_ext::BtfExt;
 use code::CodeTable;
 use elf::Elf;
+use externs::ConfigVariables;
 use maps::ObjectMaps;
 use programs::Programs;
 use section_name::{SectionKind, section_kind};
@@ -29,9 +33,14 @@ use section_name::{SectionKind, section_kind};
 use crate::module::{Module, ProgramType, XdpAttach};
 
 pub use core_relocation::CoReError;
+pub use kernel_config::KernelConfig;
 pub use kernel_types::{KernelTypes, KernelTypesError};
 
-pub use error::{MapErrorKind, ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind};
+pub use parameters::{ParameterError, set_parameters};
+
+pub use error::{
+    ExternErrorKind, MapErrorKind, ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind,
+};
 
 /// Loads an object that needs to know nothing of the kernel; programs of it that do are refused.
 /// `name` becomes the module's name. Maps that only programs use which cannot be used themselves
@@ -50,6 +59,8 @@ pub fn load_object_for(bytes: &[u8], name: &str, kernel: &Kernel) -> Result<Modu
 pub struct Kernel<'a> {
     /// Its types.
     pub types: Option<&'a KernelTypes>,
+    /// Its configuration.
+    pub config: Option<&'a KernelConfig>,
 }
 
 /// What an object asks of the kernel.
@@ -57,6 +68,8 @@ pub struct Kernel<'a> {
 pub struct KernelNeeds {
     /// Types: it has CO-RE relocations that depend on them.
     pub types: bool,
+    /// Configuration: it has variables of it.
+    pub config: bool,
 }
 
 impl KernelNeeds {
@@ -72,6 +85,7 @@ impl KernelNeeds {
         let mut relocations = ext.sections.values().flat_map(|info| &info.relocations);
         Ok(Self {
             types: relocations.any(core_relocation::asks_kernel),
+            config: btf.is_some_and(|btf| btf.datasec(externs::SECTION).is_some()),
         })
     }
 }
@@ -100,8 +114,9 @@ fn load(
     let (btf_bytes, btf) = read_btf(&elf)?;
     let btf = btf.as_ref();
     let ext = read_btf_ext(&elf, btf)?;
-    let maps = ObjectMaps::read(&elf, btf)?;
-    let table = CodeTable::read(&elf, btf, &ext, &maps, kernel.types)?;
+    let mut config = ConfigVariables::read(&elf, btf, kernel.config);
+    let maps = ObjectMaps::read(&elf, btf, config.spec.take())?;
+    let table = CodeTable::read(&elf, btf, &ext, &maps, &config, kernel.types)?;
     let mut programs = Programs::link(&elf, &table, btf, kind)?;
     let mut specs = maps.specs.clone();
     programs.fill_arrays(&table, &maps.programs, &mut specs);

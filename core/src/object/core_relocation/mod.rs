@@ -14,7 +14,7 @@ use super::kernel_types::KernelTypes;
 
 use access::{Access, parse_access};
 use compatible::Matcher;
-pub(super) use patch::patch;
+pub(super) use patch::{POISON, patch};
 use value::{FieldValue, field_value};
 
 /// Kinds of relocations (`enum bpf_core_relo_kind`), with libbpf's names.

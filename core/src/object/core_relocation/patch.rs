@@ -4,7 +4,7 @@ use super::{Answer, CoReError, Resize};
 use crate::isa::{CallTarget, Imm64, Insn, Operand, Size};
 
 /// The helper that does not exist which libbpf calls in place of an instruction without an answer.
-const POISON: Insn = Insn::Call {
+pub(in crate::object) const POISON: Insn = Insn::Call {
     target: CallTarget::Helper(0xbad_2310),
 };
 
