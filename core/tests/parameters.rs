@@ -70,16 +70,77 @@ fn what_cannot_be_set() {
     let check = |name: &str, value: &str, expected: expect_test::Expect| {
         expected.assert_eq(&refused("parameters.o", name, value));
     };
-    check("nothing", "1", expect!["parameter nothing: no global variable has this name; there are counter, enabled, letter, limits, mode, name, number, ports, wide, zero"]);
-    check("limits.nothing", "1", expect!["parameter limits.nothing: .nothing is no member or element there"]);
-    check("ports[4]", "1", expect!["parameter ports[4]: [4] is no member or element there"]);
-    check("ports", "1,2,3,4,5", expect![[r#"parameter ports: "1,2,3,4,5" is no value of its type; it takes up to 4 elements with commas between them"#]]);
-    check("number", "2147483648", expect![[r#"parameter number: "2147483648" is no value of its type; it takes integers from -2147483648 to 2147483647, also in hexadecimal (0x)"#]]);
-    check("letter", "256", expect![[r#"parameter letter: "256" is no value of its type; it takes integers from -128 to 127, also in hexadecimal (0x), or a character"#]]);
-    check("name", "12345678", expect![[r#"parameter name: "12345678" is no value of its type; it takes up to 8 bytes in hexadecimal (0x…) or up to 7 of text"#]]);
-    check("name", "0x123", expect![[r#"parameter name: "0x123" is no value of its type; it takes up to 8 bytes in hexadecimal (0x…) or up to 7 of text"#]]);
-    check("mode", "FASTER", expect![[r#"parameter mode: "FASTER" is no value of its type; it takes integers from 0 to 4294967295, also in hexadecimal (0x), FAST, SLOW"#]]);
-    check("enabled", "2", expect![[r#"parameter enabled: "2" is no value of its type; it takes true or false"#]]);
-    check("limits", "1", expect![[r#"parameter limits: "1" is no value of its type; it takes no value: only integers, enums, text and arrays of them are"#]]);
-    expect!["parameter limit: the program has no type information (BTF); compile with -g"].assert_eq(&refused("no_debug.o", "limit", "1"));
+    check(
+        "nothing",
+        "1",
+        expect![
+            "parameter nothing: no global variable has this name; there are counter, enabled, letter, limits, mode, name, number, ports, wide, zero"
+        ],
+    );
+    check(
+        "limits.nothing",
+        "1",
+        expect!["parameter limits.nothing: .nothing is no member or element there"],
+    );
+    check(
+        "ports[4]",
+        "1",
+        expect!["parameter ports[4]: [4] is no member or element there"],
+    );
+    check(
+        "ports",
+        "1,2,3,4,5",
+        expect![[
+            r#"parameter ports: "1,2,3,4,5" is no value of its type; it takes up to 4 elements with commas between them"#
+        ]],
+    );
+    check(
+        "number",
+        "2147483648",
+        expect![[
+            r#"parameter number: "2147483648" is no value of its type; it takes integers from -2147483648 to 2147483647, also in hexadecimal (0x)"#
+        ]],
+    );
+    check(
+        "letter",
+        "256",
+        expect![[
+            r#"parameter letter: "256" is no value of its type; it takes integers from -128 to 127, also in hexadecimal (0x), or a character"#
+        ]],
+    );
+    check(
+        "name",
+        "12345678",
+        expect![[
+            r#"parameter name: "12345678" is no value of its type; it takes up to 8 bytes in hexadecimal (0x…) or up to 7 of text"#
+        ]],
+    );
+    check(
+        "name",
+        "0x123",
+        expect![[
+            r#"parameter name: "0x123" is no value of its type; it takes up to 8 bytes in hexadecimal (0x…) or up to 7 of text"#
+        ]],
+    );
+    check(
+        "mode",
+        "FASTER",
+        expect![[
+            r#"parameter mode: "FASTER" is no value of its type; it takes integers from 0 to 4294967295, also in hexadecimal (0x), FAST, SLOW"#
+        ]],
+    );
+    check(
+        "enabled",
+        "2",
+        expect![[r#"parameter enabled: "2" is no value of its type; it takes true or false"#]],
+    );
+    check(
+        "limits",
+        "1",
+        expect![[
+            r#"parameter limits: "1" is no value of its type; it takes no value: only integers, enums, text and arrays of them are"#
+        ]],
+    );
+    expect!["parameter limit: the program has no type information (BTF); compile with -g"]
+        .assert_eq(&refused("no_debug.o", "limit", "1"));
 }
