@@ -7,7 +7,7 @@ use std::sync::Arc;
 use expect_test::{Expect, expect};
 use iom_backends::interpreter::{Interpreter, Observe, Trace};
 use iom_core::abi::{
-    Backend, BackendError, Environment, Frame, LoadRequest, Outcome, QueueId, Recorder,
+    Backend, BackendError, Environment, Frame, LoadRequest, Network, Outcome, QueueId, Recorder,
     RedirectKind, Refusal,
 };
 use iom_core::helper;
@@ -51,6 +51,7 @@ fn run_module(
         entry: 0,
         maps: &maps,
         environment: Environment::default(),
+        network: Network::empty(),
         ports: 4,
         queues: 2,
     })?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use iom_backends::interpreter::{DEFAULT_BUDGET, Interpreter};
-use iom_core::abi::{Backend, Environment, Frame, LoadRequest, QueueId, TrapKind};
+use iom_core::abi::{Backend, Environment, Frame, LoadRequest, Network, QueueId, TrapKind};
 use iom_core::map::MapSet;
 use iom_core::object::vector::load_vector;
 use serde_json::Value;
@@ -49,6 +49,7 @@ fn run(line: &str, packet: &[u8]) -> Result<u32, String> {
             entry: 0,
             maps: &maps,
             environment: Environment::default(),
+            network: Network::empty(),
             ports: 1,
             queues: 1,
         })

@@ -125,6 +125,7 @@ fn setup(program: &LoadedProgram) -> Setup {
         queues: 1,
         cpus,
         environment: Environment::default(),
+        network: None,
     }
 }
 

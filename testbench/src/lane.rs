@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use iom_core::abi::{
-    Backend, BackendError, Capabilities, Environment, Event, Frame, Instance, LoadRequest, Outcome,
-    Recorder,
+    Backend, BackendError, Capabilities, Environment, Event, Frame, Instance, LoadRequest, Network,
+    Outcome, Recorder,
 };
 use iom_core::map::{MapContents, MapSet};
 use iom_core::module::Module;
@@ -24,6 +24,8 @@ pub struct Setup {
     pub cpus: u32,
     /// Time and random numbers.
     pub environment: Environment,
+    /// What routing helpers see.
+    pub network: Option<Arc<Network>>,
 }
 
 /// A program on one backend.
@@ -60,6 +62,7 @@ impl Lane {
             entry,
             maps: &maps,
             environment: setup.environment,
+            network: setup.network.as_deref().unwrap_or(Network::empty()),
             ports: setup.ports,
             queues: setup.queues,
         };

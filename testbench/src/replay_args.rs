@@ -1,9 +1,11 @@
 //! Arguments that `iom run` and `iom check` share: captures, queues, seeds and limits.
 
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::Context;
-use iom_core::abi::Environment;
+use iom_core::abi::{Environment, Network};
 use iom_sim::capture::{Input, MergedReader, Order, OtherLinks, Policy, Truncated};
 use iom_sim::replay::{Ingress, IngressConfig, PacketNumbers};
 use iom_sim::rss::{DEFAULT_KEY, Rss, SYMMETRIC_KEY};
@@ -33,6 +35,10 @@ pub struct ReplayArgs {
     /// Ports of the device, if more than the manifest and the captures name
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub ports: Option<u32>,
+    /// Interfaces, routes, neighbours and rules that `fib_lookup` and `check_mtu` see (TOML, or
+    /// JSON if the file's name ends so)
+    #[arg(long, value_name = "FILE")]
+    pub fib: Option<PathBuf>,
     /// Key of the Toeplitz hash that spreads packets over queues
     #[arg(long, value_enum, default_value_t = RssKey::Default, value_name = "KEY")]
     pub rss_key: RssKey,
@@ -155,7 +161,27 @@ impl ReplayArgs {
             queues: self.queues,
             cpus: self.queues,
             environment,
+            network: self.network()?,
         })
+    }
+
+    /// The network of `--fib`.
+    fn network(&self) -> anyhow::Result<Option<Arc<Network>>> {
+        let Some(path) = &self.fib else {
+            return Ok(None);
+        };
+        let place = || format!("reading the FIB {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(place)?;
+        let network: Network = if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            serde_json::from_str(&text).with_context(place)?
+        } else {
+            toml::from_str(&text).with_context(place)?
+        };
+        network.check().with_context(place)?;
+        Ok(Some(Arc::new(network)))
     }
 
     /// Opens the captures.

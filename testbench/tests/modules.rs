@@ -14,7 +14,7 @@ use clap::Parser as _;
 use expect_test::expect_file;
 use iom_backends::{interpreter::Interpreter, kernel::KernelBackend};
 use iom_core::{
-    abi::{Backend, Environment, Instance, LoadRequest, Recorder, RedirectKind},
+    abi::{Backend, Environment, Instance, LoadRequest, Network, Recorder, RedirectKind},
     map::{MapContents, MapEntry, MapSet, MapType, MapValue},
     module::Module,
 };
@@ -132,6 +132,7 @@ impl Loaded {
             entry: self.program.entry,
             maps: &maps,
             environment: Environment::default(),
+            network: Network::empty(),
             ports: PORTS,
             queues: QUEUES,
         };

@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use expect_test::expect;
 use iom_backends::interpreter::Interpreter;
-use iom_core::abi::{Backend, Environment, Frame, LoadRequest, PacketRandom, QueueId, XdpAction};
+use iom_core::abi::{
+    Backend, Environment, Frame, LoadRequest, Network, PacketRandom, QueueId, XdpAction,
+};
 use iom_core::map::{Errno, MapContents, MapEntry, MapSet, MapSpec, MapType, MapValue};
 use iom_core::memory::SharedBytes;
 use iom_core::object::vector::load_vector;
@@ -211,6 +213,7 @@ fn differences(line: &str) -> Option<u64> {
         entry: 0,
         maps: &maps(&module.maps)?,
         environment: Environment::default(),
+        network: Network::empty(),
         ports: 1,
         queues: 1,
     };

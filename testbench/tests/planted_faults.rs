@@ -33,6 +33,7 @@ const SETUP: Setup = Setup {
         seed: 0,
         start_ns: 1_000_000_000_000,
     },
+    network: None,
 };
 const PAD_TO: usize = 60;
 

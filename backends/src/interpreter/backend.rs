@@ -1,10 +1,10 @@
 //! The interpreter behind the IO-module ABI, and its entry for `raw` programs.
 
 use iom_core::abi::{
-    Backend, BackendError, Capabilities, Event, Frame, Instance, LoadRequest, Outcome, QueueId,
-    Recorder, Refusal, Trap, Worker,
+    Backend, BackendError, Capabilities, Event, Frame, Instance, LoadRequest, Outcome, PortId,
+    QueueId, Recorder, Refusal, Trap, Worker,
 };
-use iom_core::helper::{self, RedirectState};
+use iom_core::helper::{self, Fib, RedirectState};
 use iom_core::map::{Map, MapContents, MapSet, MapType, Ringbuf};
 use iom_core::memory::SharedBytes;
 use iom_core::module::{Module, ProgramType};
@@ -119,6 +119,7 @@ impl Backend for Interpreter {
             global_data,
             maps: request.maps.clone(),
             environment: request.environment,
+            fib: fib(request),
             budget: self.budget,
             observe: self.observe.clone(),
         };
@@ -130,6 +131,12 @@ impl Backend for Interpreter {
         }
         Ok(Box::new(loaded))
     }
+}
+
+/// The FIB of the ports and of what is beside them.
+fn fib(request: &LoadRequest<'_>) -> Fib {
+    let ports = (0..request.ports).map(|port| PortId(port).ifindex());
+    Fib::new(request.network, ports.chain(request.other_interfaces()))
 }
 
 /// Lowers the entry program, and the others for tail calls: one that cannot run here is a fault
@@ -183,6 +190,7 @@ struct Loaded {
     global_data: GlobalData,
     maps: MapSet,
     environment: iom_core::abi::Environment,
+    fib: Fib,
     budget: u64,
     observe: Observe,
 }
@@ -225,6 +233,7 @@ impl Loaded {
             repeats: std::array::from_fn(|_| None),
             queue,
             environment: self.environment,
+            fib: &self.fib,
             budget: self.budget,
         })
     }
@@ -388,6 +397,7 @@ pub fn run_raw(
         global_data,
         maps: MapSet::default(),
         environment: iom_core::abi::Environment::default(),
+        fib: Fib::default(),
         budget,
         observe: Observe::Nothing,
     };

@@ -139,7 +139,7 @@ impl Observer for Counter<'_> {
 mod tests {
     use super::*;
     use crate::interpreter::{Interpreter, Observe};
-    use iom_core::abi::{Backend, Environment, LoadRequest, Outcome, QueueId, TrapKind};
+    use iom_core::abi::{Backend, Environment, LoadRequest, Network, Outcome, QueueId, TrapKind};
     use iom_core::isa::{AluOp, Condition, Operand, Reg, Width, assemble};
     use iom_core::map::MapSet;
     use proptest::prelude::*;
@@ -163,6 +163,7 @@ mod tests {
             entry: 0,
             maps: &maps,
             environment: Environment::default(),
+            network: Network::empty(),
             ports: 1,
             queues: 2,
         });

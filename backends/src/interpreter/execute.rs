@@ -1,7 +1,7 @@
 //! The interpreter's loop: one match on the operation, one program run from entry to exit.
 
 use iom_core::abi::{Environment, Frame, PacketRandom, QueueId, Recorder, TrapKind};
-use iom_core::helper::RedirectState;
+use iom_core::helper::{Fib, RedirectState};
 use iom_core::isa::{AtomicOp, Reg, Size};
 use iom_core::map::MapSet;
 
@@ -109,6 +109,8 @@ pub(super) struct Machine<'m> {
     pub(super) repeats: [Option<Box<Repeat<'m>>>; FRAMES_MAX],
     /// The queue, which is the CPU.
     pub(super) queue: QueueId,
+    /// Interfaces, routes and neighbours.
+    pub(super) fib: &'m Fib,
     /// Seed of random numbers.
     pub(super) environment: Environment,
     /// Instructions for one packet at most.

@@ -46,7 +46,7 @@ impl Call {
         })
     }
 
-    fn check_context(&self, argument: u8) -> Result<(), Fault> {
+    pub(super) fn check_context(&self, argument: u8) -> Result<(), Fault> {
         if self.get(argument) == address::address(Kind::Context, 0, 0) {
             return Ok(());
         }
@@ -117,6 +117,7 @@ impl<'m> Machine<'m> {
             }
             number::REDIRECT_MAP => self.redirect_map(call, packet)?,
             number::PERF_EVENT_OUTPUT => self.perf_event_output(call, packet)?,
+            number::FIB_LOOKUP | number::CHECK_MTU => self.routing(call, packet)?,
             number::CSUM_DIFF => self.csum_diff(call, packet)?,
             number::XDP_ADJUST_HEAD | number::XDP_ADJUST_META | number::XDP_ADJUST_TAIL => {
                 call.check_context(1)?;

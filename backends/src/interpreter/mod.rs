@@ -13,6 +13,7 @@ mod execute;
 mod helpers;
 mod memory;
 mod op;
+mod routing;
 mod strings;
 mod trace;
 

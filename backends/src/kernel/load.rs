@@ -89,7 +89,8 @@ pub(super) fn load(
     let namespace = Namespace::with(Layout {
         ports: request.ports,
         queues: request.queues,
-        others: devmap_interfaces(request),
+        others: request.other_interfaces(),
+        network: request.network.clone(),
     })
     .map_err(failed)?;
     let btf = request
@@ -262,17 +263,6 @@ fn unsupported_map(module: &Module) -> Option<String> {
         map.name,
         map.map_type.name()
     ))
-}
-
-/// Indexes of the interfaces that devmaps name: they must exist to be redirected to.
-fn devmap_interfaces(request: &LoadRequest<'_>) -> BTreeSet<u32> {
-    let is_devmap =
-        |map: &&Arc<Map>| redirect_kind(map.spec().map_type) == Some(RedirectKind::Devmap);
-    let interface = |entry: MapEntry| word(&entry.value);
-    let maps = request.maps.iter().filter(is_devmap);
-    maps.flat_map(|map| map.contents().entries)
-        .filter_map(interface)
-        .collect()
 }
 
 fn create_maps(

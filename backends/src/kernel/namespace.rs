@@ -7,13 +7,13 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iom_core::abi::PortId;
+use iom_core::abi::{Interface, Network, OTHER_INTERFACES_END, PortId};
 
 use super::netlink::{Netlink, VethEnd};
 use super::syscall::SyscallError;
 
 /// Index of the other end of the first veth: out of the way of the ports.
-const PEER_IFINDEX: u32 = 1 << 20;
+const PEER_IFINDEX: u32 = OTHER_INTERFACES_END;
 /// Interfaces beside the ports at most: making one costs about a millisecond.
 const OTHERS_MAX: usize = 64;
 
@@ -26,15 +26,23 @@ pub(super) struct Layout {
     pub(super) queues: u32,
     /// Indexes of interfaces that devmaps name beside the ports.
     pub(super) others: BTreeSet<u32>,
+    /// Routes and what belongs to them.
+    pub(super) network: Network,
 }
 
 impl Layout {
     /// Indexes of all interfaces, and their queues.
     fn interfaces(&self) -> impl Iterator<Item = (u32, u32)> {
         let ports = (0..self.ports).map(|port| (PortId(port).ifindex(), self.queues));
-        let free = PortId(self.ports).ifindex()..PEER_IFINDEX;
-        let others = self.others.iter().filter(move |index| free.contains(index));
-        ports.chain(others.take(OTHERS_MAX).map(|index| (*index, 1)))
+        let others = self.others.iter().take(OTHERS_MAX);
+        ports.chain(others.map(|index| (*index, 1)))
+    }
+
+    /// An interface as the network describes it, or as it is without.
+    fn interface(&self, index: u32) -> Interface {
+        let mut known = self.network.interfaces.iter();
+        let found = known.find(|interface| interface.index == index);
+        found.cloned().unwrap_or_else(|| Interface::port(index))
     }
 }
 
@@ -62,6 +70,7 @@ impl Namespace {
     /// Makes a namespace on a thread that ends with it, so that no other thread ever leaves its
     /// own.
     fn create(layout: &Layout) -> Result<Self, SyscallError> {
+        let needs_settings = layout.network != *Network::empty();
         let build = || {
             // SAFETY: no pointers are involved; only this thread changes its namespace.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
@@ -69,9 +78,13 @@ impl Namespace {
             }
             let netlink = Netlink::open()?;
             netlink.set_up(1)?;
+            // IPv4 settings come from the machine's first namespace.
+            set("ipv4/conf/all/forwarding", "0").or_else(ignore_unless(needs_settings))?;
+            set("ipv6/conf/default/addr_gen_mode", "1").or_else(ignore_unless(needs_settings))?;
             for (number, (ifindex, queues)) in (0..).zip(layout.interfaces()) {
-                add_interface(&netlink, number, ifindex, queues)?;
+                add_interface(&netlink, number, &layout.interface(ifindex), queues)?;
             }
+            add_network(&netlink, &layout.network)?;
             Ok(Self {
                 handle: current_namespace()?,
             })
@@ -93,20 +106,57 @@ impl Namespace {
 fn add_interface(
     netlink: &Netlink,
     number: u32,
-    ifindex: u32,
+    interface: &Interface,
     queues: u32,
 ) -> Result<(), SyscallError> {
-    let end = |ifindex, side: &str, last| VethEnd {
+    let peer = PEER_IFINDEX + number;
+    let end = |ifindex, side: &str, mac| VethEnd {
         ifindex,
         name: format!("{side}{number}"),
-        // Locally administered: 02:00:00:<side>:<number>.
-        mac: [2, 0, 0, last, (number >> 8) as u8, number as u8],
+        mac,
+        mtu: interface.mtu,
         queues,
     };
     netlink.add_veth(
-        &end(ifindex, "port", 0),
-        &end(PEER_IFINDEX + number, "peer", 1),
-    )
+        &end(interface.index, "port", interface.mac().0),
+        &end(peer, "peer", Interface::port(peer).mac().0),
+    )?;
+    if interface.forwarding {
+        for family in ["ipv4", "ipv6"] {
+            set(&format!("{family}/conf/port{number}/forwarding"), "1")?;
+        }
+    }
+    for address in &interface.addresses {
+        netlink.add_address(interface.index, *address)?;
+    }
+    Ok(())
+}
+
+/// Sets up what needs all interfaces to be there.
+fn add_network(netlink: &Netlink, network: &Network) -> Result<(), SyscallError> {
+    for route in &network.routes {
+        netlink.add_route(route)?;
+    }
+    for neighbour in &network.neighbours {
+        netlink.add_neighbour(neighbour)?;
+    }
+    for rule in &network.rules {
+        netlink.add_rule(rule)?;
+    }
+    Ok(())
+}
+
+/// Writes a network setting of the calling thread's namespace.
+fn set(name: &str, value: &str) -> Result<(), SyscallError> {
+    std::fs::write(format!("/proc/sys/net/{name}"), value).map_err(|source| SyscallError {
+        action: format!("set net/{name}"),
+        source,
+    })
+}
+
+/// Takes an error for success unless the setting is needed: a container may not let us.
+fn ignore_unless(needed: bool) -> impl FnOnce(SyscallError) -> Result<(), SyscallError> {
+    move |error| if needed { Err(error) } else { Ok(()) }
 }
 
 fn current_namespace() -> Result<File, SyscallError> {

@@ -3,12 +3,21 @@
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use iom_core::abi::{Neighbour, Prefix, Route, RouteKind, Rule};
 
 use super::syscall::SyscallError;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_NEWRULE: u16 = 32;
+/// A request that makes something new and is acknowledged.
+const CREATE: u16 = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
 const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_ACK: u16 = 0x04;
 const NLM_F_EXCL: u16 = 0x200;
@@ -24,6 +33,7 @@ const ANSWER_BYTES: usize = 1 << 16;
 /// Attributes of links (`linux/if_link.h`).
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
@@ -41,6 +51,8 @@ pub(super) struct VethEnd {
     pub(super) name: String,
     /// MAC address.
     pub(super) mac: [u8; 6],
+    /// Bytes of a packet at most.
+    pub(super) mtu: u32,
     /// Queues in each direction.
     pub(super) queues: u32,
 }
@@ -96,6 +108,62 @@ impl Netlink {
             });
         }
         Ok(xdp_programs(&answer))
+    }
+
+    /// Gives a link an address, usable at once.
+    pub(super) fn add_address(&self, ifindex: u32, own: Prefix) -> Result<(), SyscallError> {
+        const IFA_ADDRESS: u16 = 1;
+        const IFA_LOCAL: u16 = 2;
+        const IFA_F_NODAD: u8 = 2;
+        let mut message = Message::new(RTM_NEWADDR, CREATE);
+        let header = [family(own.address), own.len, IFA_F_NODAD, 0];
+        message.bytes.extend(header);
+        message.bytes.extend(ifindex.to_le_bytes());
+        message.address(IFA_LOCAL, own.address);
+        message.address(IFA_ADDRESS, own.address);
+        let action = format!("give link {ifindex} the address {}", own.address);
+        self.request(&message.finish(), &action)
+    }
+
+    /// Adds a route.
+    pub(super) fn add_route(&self, route: &Route) -> Result<(), SyscallError> {
+        let action = format!("add the route to {}/{}", route.to.address, route.to.len);
+        self.request(&route_message(route), &action)
+    }
+
+    /// Adds a permanent neighbour.
+    pub(super) fn add_neighbour(&self, neighbour: &Neighbour) -> Result<(), SyscallError> {
+        const NUD_PERMANENT: u16 = 0x80;
+        const NDA_DST: u16 = 1;
+        const NDA_LLADDR: u16 = 2;
+        let mut message = Message::new(RTM_NEWNEIGH, CREATE);
+        message.bytes.extend([family(neighbour.address), 0, 0, 0]);
+        message.bytes.extend(neighbour.dev.to_le_bytes());
+        message.bytes.extend(NUD_PERMANENT.to_le_bytes());
+        message.bytes.extend([0, 0]);
+        message.address(NDA_DST, neighbour.address);
+        message.attribute(NDA_LLADDR, &neighbour.mac.0);
+        let action = format!("add the neighbour {}", neighbour.address);
+        self.request(&message.finish(), &action)
+    }
+
+    /// Adds a rule for both families.
+    pub(super) fn add_rule(&self, rule: &Rule) -> Result<(), SyscallError> {
+        const FRA_PRIORITY: u16 = 6;
+        const FRA_FWMARK: u16 = 10;
+        const FRA_TABLE: u16 = 15;
+        const FR_ACT_TO_TBL: u8 = 1;
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut message = Message::new(RTM_NEWRULE, CREATE);
+            message.bytes.extend([family as u8, 0, 0, 0, 0, 0, 0]);
+            message.bytes.extend([FR_ACT_TO_TBL, 0, 0, 0, 0]);
+            message.attribute(FRA_PRIORITY, &rule.priority.to_le_bytes());
+            message.attribute(FRA_FWMARK, &rule.mark.to_le_bytes());
+            message.attribute(FRA_TABLE, &rule.table.to_le_bytes());
+            let action = format!("add the rule with priority {}", rule.priority);
+            self.request(&message.finish(), &action)?;
+        }
+        Ok(())
     }
 
     /// Sends one request and waits for its acknowledgement.
@@ -185,6 +253,64 @@ fn acknowledgement(answer: &[u8]) -> Option<i32> {
     (message_type == NLMSG_ERROR).then(|| error.wrapping_neg())
 }
 
+fn family(address: IpAddr) -> u8 {
+    let family = match address {
+        IpAddr::V4(_) => libc::AF_INET,
+        IpAddr::V6(_) => libc::AF_INET6,
+    };
+    family as u8
+}
+
+fn route_message(route: &Route) -> Vec<u8> {
+    const RTA_DST: u16 = 1;
+    const RTA_OIF: u16 = 4;
+    const RTA_GATEWAY: u16 = 5;
+    const RTA_PRIORITY: u16 = 6;
+    const RTA_PREFSRC: u16 = 7;
+    const RTA_TABLE: u16 = 15;
+    const RTA_VIA: u16 = 18;
+    const RTPROT_STATIC: u8 = 4;
+    const RT_SCOPE_LINK: u8 = 253;
+    /// The gateway need not be on a network of the interface.
+    const RTNH_F_ONLINK: u32 = 4;
+    let kind = match route.kind {
+        RouteKind::Unicast => 1,
+        RouteKind::Blackhole => 6,
+        RouteKind::Unreachable => 7,
+        RouteKind::Prohibit => 8,
+    };
+    let on_link = route.dev.is_some() && route.via.is_none() && route.to.address.is_ipv4();
+    let scope = if on_link { RT_SCOPE_LINK } else { 0 };
+    let flags = if route.via.is_some() {
+        RTNH_F_ONLINK
+    } else {
+        0
+    };
+    let mut message = Message::new(RTM_NEWROUTE, CREATE);
+    let header = [family(route.to.address), route.to.len, 0, 0];
+    message.bytes.extend(header);
+    message.bytes.extend([0, RTPROT_STATIC, scope, kind]);
+    message.bytes.extend(flags.to_le_bytes());
+    message.address(RTA_DST, route.to.address);
+    message.attribute(RTA_TABLE, &route.table.to_le_bytes());
+    message.attribute(RTA_PRIORITY, &route.metric.to_le_bytes());
+    if let Some(dev) = route.dev {
+        message.attribute(RTA_OIF, &dev.to_le_bytes());
+    }
+    match (route.to.address, route.via) {
+        (IpAddr::V4(_), Some(via @ IpAddr::V6(_))) => message.nested(RTA_VIA, |message| {
+            message.bytes.extend(u16::from(family(via)).to_le_bytes());
+            message.raw_address(via);
+        }),
+        (_, Some(via)) => message.address(RTA_GATEWAY, via),
+        (_, None) => {}
+    }
+    if let Some(source) = route.source {
+        message.address(RTA_PREFSRC, source);
+    }
+    message.finish()
+}
+
 fn veth_message(end: &VethEnd, peer: &VethEnd) -> Vec<u8> {
     let mut message = Message::new(
         RTM_NEWLINK,
@@ -228,8 +354,20 @@ impl Message {
         self.link_header(end.ifindex, 0);
         self.attribute(IFLA_IFNAME, &[end.name.as_bytes(), b"\0"].concat());
         self.attribute(IFLA_ADDRESS, &end.mac);
+        self.attribute(IFLA_MTU, &end.mtu.to_le_bytes());
         self.attribute(IFLA_NUM_RX_QUEUES, &end.queues.to_le_bytes());
         self.attribute(IFLA_NUM_TX_QUEUES, &end.queues.to_le_bytes());
+    }
+
+    fn raw_address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.bytes.extend(address.octets()),
+            IpAddr::V6(address) => self.bytes.extend(address.octets()),
+        }
+    }
+
+    fn address(&mut self, attribute_type: u16, address: IpAddr) {
+        self.nested(attribute_type, |message| message.raw_address(address));
     }
 
     fn attribute(&mut self, attribute_type: u16, payload: &[u8]) {

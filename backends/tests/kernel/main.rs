@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod fib;
 mod helpers;
 mod programs;
 mod run;

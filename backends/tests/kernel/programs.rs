@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use iom_backends::interpreter::Interpreter;
 use iom_backends::kernel::KernelBackend;
-use iom_core::abi::{Backend, Frame, LoadRequest, QueueId, Recorder};
+use iom_core::abi::{Backend, Frame, LoadRequest, Network, QueueId, Recorder};
 use iom_core::map::{MapEntry, MapSet, MapValue};
 use iom_core::module::Module;
 use iom_core::object::load_object;
@@ -93,6 +93,7 @@ impl Loaded {
                 entry: self.entry,
                 maps: &maps,
                 environment: ENVIRONMENT,
+                network: Network::empty(),
                 ports: 4,
                 queues: 1,
             })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use iom_backends::interpreter::Interpreter;
 use iom_backends::kernel::{KernelBackend, KernelConfig};
 use iom_core::abi::{
-    Backend, BackendError, Environment, Frame, Instance, LoadRequest, Outcome, QueueId, Receive,
-    Recorder,
+    Backend, BackendError, Environment, Frame, Instance, LoadRequest, Network, Outcome, QueueId,
+    Receive, Recorder,
 };
 use iom_core::isa::assemble;
 use iom_core::map::{MapContents, MapSet, MapValue};
@@ -79,12 +79,23 @@ pub(crate) fn load(
     module: &Arc<Module>,
     queues: u32,
 ) -> Result<Box<dyn Instance>, BackendError> {
+    load_in(backend, module, queues, Network::empty())
+}
+
+/// The same, with a network behind the ports.
+pub(crate) fn load_in(
+    backend: &dyn Backend,
+    module: &Arc<Module>,
+    queues: u32,
+    network: &Network,
+) -> Result<Box<dyn Instance>, BackendError> {
     let maps = MapSet::create(&module.maps, queues).expect("the maps are created");
     backend.load(&LoadRequest {
         module,
         entry: 0,
         maps: &maps,
         environment: ENVIRONMENT,
+        network,
         ports: 2,
         queues,
     })
@@ -121,13 +132,27 @@ pub(crate) fn run(text: &str, frames: Vec<Frame>) -> Run {
     kernel
 }
 
+/// The same with a network behind the ports.
+pub(crate) fn run_in(network: &Network, text: &str, frames: Vec<Frame>) -> Run {
+    let module = module(text);
+    let interpreter = run_module_in(&Interpreter::default(), &module, frames.clone(), network);
+    let kernel = run_module_in(&KernelBackend::default(), &module, frames, network);
+    assert_same(text, &interpreter, &kernel, &module);
+    kernel
+}
+
 /// Runs frames through queue 0 of a module.
-pub(crate) fn run_module(
+pub(crate) fn run_module(backend: &dyn Backend, module: &Arc<Module>, frames: Vec<Frame>) -> Run {
+    run_module_in(backend, module, frames, Network::empty())
+}
+
+pub(crate) fn run_module_in(
     backend: &dyn Backend,
     module: &Arc<Module>,
     mut frames: Vec<Frame>,
+    network: &Network,
 ) -> Run {
-    let instance = load(backend, module, 1).unwrap_or_else(|error| panic!("{error:?}"));
+    let instance = load_in(backend, module, 1, network).unwrap_or_else(|error| panic!("{error:?}"));
     let mut outcomes = Vec::new();
     let mut recorder = Recorder::default();
     let mut worker = instance.worker(QueueId(0)).expect("a worker");

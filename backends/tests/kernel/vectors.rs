@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use iom_backends::kernel::KernelBackend;
 use iom_core::abi::{
-    Backend, BackendError, Frame, Instance, LoadRequest, Outcome, QueueId, Receive,
+    Backend, BackendError, Frame, Instance, LoadRequest, Network, Outcome, QueueId, Receive,
 };
 use iom_core::map::MapSet;
 use iom_core::object::vector::load_vector;
@@ -41,6 +41,7 @@ impl Row {
             entry: 0,
             maps: &maps,
             environment: ENVIRONMENT,
+            network: Network::empty(),
             ports: 1,
             queues: 1,
         }))

@@ -140,6 +140,7 @@ fn attach_with(
         entry: 0,
         maps: &maps,
         environment: Environment::default(),
+        network: iom_core::abi::Network::empty(),
         ports: PORTS,
         queues: cpus,
     };

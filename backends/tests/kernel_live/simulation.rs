@@ -76,6 +76,7 @@ fn load(module: &Arc<Module>, entry: usize, maps: &MapSet, ports: u32) -> Box<dy
         entry,
         maps,
         environment: Environment::default(),
+        network: iom_core::abi::Network::empty(),
         ports,
         queues: 1,
     };

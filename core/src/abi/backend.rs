@@ -1,9 +1,13 @@
 //! The interface of a backend: load a module, get an instance, run batches on its workers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Capabilities, Environment, Frame, Outcome, QueueId, Recorder};
-use crate::map::{MapContents, MapSet};
+use super::{
+    Capabilities, Environment, Frame, Network, Outcome, PortId, QueueId, Recorder, RedirectKind,
+};
+use crate::helper::redirect_kind;
+use crate::map::{MapContents, MapSet, MapValue};
 use crate::module::Module;
 
 /// Something that can run programs.
@@ -35,11 +39,37 @@ pub struct LoadRequest<'a> {
     pub maps: &'a MapSet,
     /// Time and random numbers.
     pub environment: Environment,
+    /// What routing helpers see; [`Network::check`] accepted it.
+    pub network: &'a Network,
     /// Ports of the device: interface indexes 2 to `ports + 1`.
     pub ports: u32,
     /// RX queues of each port.
     pub queues: u32,
 }
+
+impl LoadRequest<'_> {
+    /// Indexes of the interfaces that there are beside the ports: those of the network, and those
+    /// that devmaps name.
+    pub fn other_interfaces(&self) -> BTreeSet<u32> {
+        let maps = self.maps.iter();
+        let devmaps =
+            maps.filter(|map| redirect_kind(map.spec().map_type) == Some(RedirectKind::Devmap));
+        let entries = devmaps.flat_map(|map| map.contents().entries);
+        let named = entries.filter_map(|entry| match entry.value {
+            MapValue::Plain(value) => value.first_chunk().map(|word| u32::from_le_bytes(*word)),
+            MapValue::PerQueue(_) => None,
+        });
+        let network = self.network.interfaces.iter().map(|known| known.index);
+        let free = PortId(self.ports).ifindex()..OTHER_INTERFACES_END;
+        named
+            .chain(network)
+            .filter(|index| free.contains(index))
+            .collect()
+    }
+}
+
+/// Where the indexes of interfaces beside the ports end.
+pub const OTHER_INTERFACES_END: u32 = 1 << 20;
 
 /// A loaded program.
 pub trait Instance: Send + Sync {

@@ -5,15 +5,21 @@ mod backend;
 mod capabilities;
 mod environment;
 mod frame;
+mod network;
 mod outcome;
 mod trap;
 
-pub use backend::{Backend, BackendError, Instance, LoadRequest, Refusal, Worker};
+pub use backend::{
+    Backend, BackendError, Instance, LoadRequest, OTHER_INTERFACES_END, Refusal, Worker,
+};
 pub use capabilities::Capabilities;
 pub use environment::{Environment, PacketClock, PacketRandom};
 pub use frame::{
     FRAGMENT_BYTES, FRAGMENTS_MAX, FRAME_BYTES, Fragment, Frame, FrameError, HEADROOM_BYTES,
     LINEAR_MAX, Receive, TAILROOM_BYTES,
+};
+pub use network::{
+    Interface, MAIN_TABLE, Mac, Neighbour, Network, NetworkError, Prefix, Route, RouteKind, Rule,
 };
 pub use outcome::{Event, Outcome, Recorder, Redirect, RedirectKind, XdpAction};
 pub use trap::{Access, Trap, TrapKind};

@@ -165,8 +165,9 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 }
 
 use Argument::{
-    AllocationSize, Anything, Callback, ConstString, Context, FixedWrite, Map, MapKey, MapValue,
-    MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite, RingbufRecord, Size, StackOrNull,
+    AllocationSize, Anything, Callback, ConstString, Context, FixedReadWrite, FixedWrite, Map,
+    MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite, RingbufRecord, Size,
+    StackOrNull,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
@@ -225,6 +226,7 @@ pub mod number {
     pub const REDIRECT_MAP: u32 = 51;
     pub const XDP_ADJUST_META: u32 = 54;
     pub const XDP_ADJUST_TAIL: u32 = 65;
+    pub const FIB_LOOKUP: u32 = 69;
     pub const MAP_PUSH_ELEM: u32 = 87;
     pub const MAP_POP_ELEM: u32 = 88;
     pub const MAP_PEEK_ELEM: u32 = 89;
@@ -238,6 +240,7 @@ pub mod number {
     pub const RINGBUF_DISCARD: u32 = 133;
     pub const RINGBUF_QUERY: u32 = 134;
     pub const KTIME_GET_COARSE_NS: u32 = 160;
+    pub const CHECK_MTU: u32 = 163;
     pub const FOR_EACH_MAP_ELEM: u32 = 164;
     pub const SNPRINTF: u32 = 165;
     pub const TRACE_VPRINTK: u32 = 177;
@@ -358,6 +361,15 @@ const CATALOGUE: &[(u32, Prototype)] = &[
         },
     ),
     (
+        number::FIB_LOOKUP,
+        Prototype {
+            arguments: &[Context, MemoryReadWrite { nullable: false }, SIZE, Anything],
+            gpl_only: true,
+            program_types: XDP_ONLY,
+            ..PLAIN
+        },
+    ),
+    (
         number::MAP_PUSH_ELEM,
         Prototype {
             arguments: &[Map, MapValue, Anything],
@@ -433,6 +445,21 @@ const CATALOGUE: &[(u32, Prototype)] = &[
         },
     ),
     (number::KTIME_GET_COARSE_NS, PLAIN),
+    (
+        number::CHECK_MTU,
+        Prototype {
+            arguments: &[
+                Context,
+                Anything,
+                FixedReadWrite { bytes: 4 },
+                Anything,
+                Anything,
+            ],
+            gpl_only: true,
+            program_types: XDP_ONLY,
+            ..PLAIN
+        },
+    ),
     (
         number::FOR_EACH_MAP_ELEM,
         Prototype {
@@ -556,6 +583,7 @@ mod tests {
                 "redirect_map",
                 "xdp_adjust_meta",
                 "xdp_adjust_tail",
+                "fib_lookup",
                 "map_push_elem",
                 "map_pop_elem",
                 "map_peek_elem",
@@ -569,6 +597,7 @@ mod tests {
                 "ringbuf_discard",
                 "ringbuf_query",
                 "ktime_get_coarse_ns",
+                "check_mtu",
                 "for_each_map_elem",
                 "snprintf",
                 "trace_vprintk",

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod checksum;
+mod fib;
 mod names;
 mod packet;
 mod perf;
@@ -14,6 +15,7 @@ pub use catalogue::{
     Argument, Helper, HelperBackends, Prototype, Returns, by_name, by_number, implemented, number,
 };
 pub use checksum::csum_diff;
+pub use fib::{FIB_PARAMS_BYTES, Fib, MtuCall};
 pub use packet::{adjust_head, adjust_meta, adjust_tail, load_bytes, store_bytes};
 pub use perf::perf_event_packet;
 pub use printk::{ARGUMENTS_MAX, format, format_line};

@@ -56,6 +56,7 @@ errnos! {
     EMSGSIZE = 90, "message too long";
     EPROTONOSUPPORT = 93, "protocol not supported";
     EOPNOTSUPP = 95, "operation not supported";
+    EAFNOSUPPORT = 97, "address family not supported";
     ENOTSUPP = 524, "operation is not supported";
 }
 

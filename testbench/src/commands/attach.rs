@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use iom_backends::kernel::KernelBackend;
 use iom_backends::kernel::live::{self, AttachOptions, Attachment, Hold, LiveError, Mode};
-use iom_core::abi::{Environment, LoadRequest};
+use iom_core::abi::{Environment, LoadRequest, Network};
 use iom_core::map::MapSet;
 use serde_json::json;
 
@@ -92,6 +92,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         entry: program.entry,
         maps: &maps,
         environment: Environment::default(),
+        network: Network::empty(),
         ports: 1,
         queues: cpus,
     };
