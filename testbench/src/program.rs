@@ -101,6 +101,7 @@ impl ProgramArgs {
             path,
             selection,
             kernel,
+            parameters: Vec::new(),
         }
     }
 
@@ -108,6 +109,9 @@ impl ProgramArgs {
     pub fn words(&self, name: &str) -> Vec<String> {
         let mut words = vec!["--program".to_owned(), name.to_owned()];
         words.extend(self.kernel.words());
+        for (name, value) in &self.parameters {
+            words.extend(["--set".to_owned(), format!("{name}={value}")]);
+        }
         words
     }
 

@@ -31,9 +31,12 @@ pub struct TargetKernel {
 impl TargetKernel {
     /// The words of a command line that say the same.
     pub fn words(&self) -> Vec<String> {
-        let btf = self.btf.iter();
-        btf.flat_map(|path| ["--btf".to_owned(), path.display().to_string()])
-            .collect()
+        let options = [("--btf", &self.btf), ("--kconfig", &self.kconfig)];
+        let given = options.into_iter().filter_map(|(name, path)| {
+            let path = path.as_ref()?;
+            Some([name.to_owned(), path.display().to_string()])
+        });
+        given.flatten().collect()
     }
 
     /// Loads an object for this kernel. Where nothing is known of it, the programs that ask are
