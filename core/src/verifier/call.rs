@@ -117,6 +117,7 @@ impl Verifier<'_> {
             self.release_reference(meta.reference, number)?;
         }
         if number == number::TAIL_CALL {
+            self.mark_tail_call_key(meta.map)?;
             self.check_leaks("tail_call")?;
         }
         self.clear_caller_saved();
@@ -139,6 +140,16 @@ impl Verifier<'_> {
             if register.reference == id {
                 *register = Register::UNKNOWN;
             }
+        }
+        Ok(())
+    }
+
+    /// A constant index of a tail call is built into the jump, so paths must agree on it.
+    fn mark_tail_call_key(&mut self, map: Option<u32>) -> Check {
+        let entries = map.map_or(0, |map| self.map(map).max_entries);
+        let key = self.state.reg(3).scalar.as_const(false);
+        if key.is_some_and(|key| key < u64::from(entries)) {
+            self.mark_precise(3)?;
         }
         Ok(())
     }
@@ -179,7 +190,7 @@ impl Verifier<'_> {
             let id = self.new_id();
             self.state.references.push((id, self.insn));
             (register.id, register.reference) = (id, id);
-        } else if matches!(prototype.gives, Gives::Socket { .. }) {
+        } else if prototype.casts {
             register.reference = meta.reference;
         }
         register

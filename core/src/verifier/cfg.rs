@@ -83,7 +83,6 @@ pub(super) fn check_flow(program: &Program) -> Check<Vec<Flow>> {
             _ => {}
         }
     }
-    walk.flow[0].prune_point = true;
     Ok(walk.flow)
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Verifier<'a> {
     pub(super) step_open: bool,
     /// By function, in bytes.
     pub(super) stack_depth: Vec<i64>,
+    /// Slots that some path reached.
+    pub(super) seen: Vec<bool>,
     pub(super) pointer_kinds: Vec<Option<Kind>>,
     pub(super) stack_live: StackLiveness,
 }
@@ -101,6 +103,7 @@ impl<'a> Verifier<'a> {
             counts: Counts::default(),
             step_open: false,
             stack_depth: vec![0; program.functions.len()],
+            seen: vec![false; count],
             pointer_kinds: vec![None; count],
             stack_live: StackLiveness::default(),
         }
@@ -160,6 +163,7 @@ impl<'a> Verifier<'a> {
             self.push_step(|_| {});
         }
         self.previous = slot as i64;
+        self.seen[slot] = true;
         let before = self.state.current();
         let bounds = self.bounds_of(self.state.frame().function);
         let chain_state = matches!(
@@ -359,31 +363,20 @@ impl<'a> Verifier<'a> {
             .expect("a state with branches is kept")
     }
 
-    /// The functions' stacks as Linux prints them.
+    /// The stacks of the functions that some path reached as Linux prints them, with what
+    /// `may_goto` needs.
     pub(super) fn stack_depth_text(&self) -> String {
-        let depths: Vec<_> = self
-            .stack_depths()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        depths.join("+")
-    }
-
-    /// Bytes of stack of each function, what `may_goto` needs included.
-    pub(super) fn stack_depths(&self) -> Vec<i64> {
-        let with_budget = |(index, depth): (usize, &i64)| {
+        let mut depths = Vec::new();
+        for (index, depth) in self.stack_depth.iter().enumerate() {
             let (start, end) = self.bounds_of(index);
             let insns = &self.program.insns[start..end];
-            let budget = insns
-                .iter()
-                .any(|insn| matches!(insn, Insn::MayGoto { off } if *off != 0));
-            depth + if budget { 16 } else { 0 }
-        };
-        self.stack_depth
-            .iter()
-            .enumerate()
-            .map(with_budget)
-            .collect()
+            let counts = |insn: &Insn| matches!(insn, Insn::MayGoto { off } if *off != 0);
+            let budget = if insns.iter().any(counts) { 16 } else { 0 };
+            if index == 0 || self.seen[start..end].contains(&true) {
+                depths.push((depth + budget).to_string());
+            }
+        }
+        depths.join("+")
     }
 
     /// The instruction that a rejection is about, where it is about one.

@@ -34,6 +34,8 @@ pub(super) struct Prototype {
     pub(super) changes_packet: bool,
     /// Memory arguments may point into the packet.
     pub(super) packet_access: bool,
+    /// Its result is its argument under another type, and shares its reference.
+    pub(super) casts: bool,
     /// The program type has it.
     pub(super) allowed: bool,
 }
@@ -267,6 +269,9 @@ const PACKET_ACCESS: &[u32] = &[
     195,
 ];
 
+/// Helpers that turn one kind of socket into another.
+const CASTS: &[u32] = &[95, 96, 136, 137, 138, 139, 140];
+
 /// How many arguments a helper has, if it is known.
 pub(super) fn argument_count(number: u32) -> Option<u32> {
     prototype(number, Xdp).map(|prototype| prototype.arguments.len() as u32)
@@ -283,6 +288,7 @@ pub(super) fn prototype(number: u32, program_type: ProgramType) -> Option<Protot
             gpl_only: known.gpl_only,
             changes_packet: known.changes_packet || number == number::TAIL_CALL,
             packet_access,
+            casts: false,
             allowed: known.program_types.contains(&program_type),
         });
     }
@@ -293,6 +299,7 @@ pub(super) fn prototype(number: u32, program_type: ProgramType) -> Option<Protot
         gpl_only: row.3,
         changes_packet: row.4,
         packet_access,
+        casts: CASTS.contains(&number),
         allowed: row.5.contains(&program_type),
     })
 }

@@ -202,6 +202,7 @@ impl Verifier<'_> {
         self.counts.jumps_at_state = self.counts.jumps;
         self.counts.processed_at_state = self.counts.processed;
         self.state.forget_precision();
+        self.state.forget_single_ids();
         let id = self.explored.len();
         self.explored.push(Some(Box::new(Explored {
             state: self.state.clone(),
