@@ -86,12 +86,13 @@ impl Stats {
     }
 
     /// What was counted. Programs are there if the interpreter counted what ran.
+    #[expect(clippy::cast_precision_loss, reason = "rates are given to few digits")]
     pub fn report(&self, module: &Module, counts: Option<&Counts>) -> Report {
         let span = self.span_ns.map_or(0, |(first, last)| last - first);
         let seconds = (span > 0).then_some(span as f64 / 1e9);
         let mut drops: Vec<_> = self.drops.iter().collect();
         drops.sort_by_key(|(_, packets)| std::cmp::Reverse(**packets));
-        let drops = drops.into_iter().map(|((reason, place), packets)| Drop {
+        let drops = drops.into_iter().map(|((reason, place), packets)| DropRow {
             reason: reason_text(*reason, *place, module),
             packets: *packets,
         });
@@ -101,11 +102,11 @@ impl Stats {
             packets_per_second: seconds.map(|seconds| self.all.packets as f64 / seconds),
             bits_per_second: seconds.map(|seconds| self.all.bytes as f64 * 8.0 / seconds),
             all: self.all.clone(),
-            ports: rows(&self.ports, |port, tally| Port {
+            ports: rows(&self.ports, |port, tally| PortRow {
                 port: port.0,
                 tally,
             }),
-            queues: rows(&self.queues, |queue, tally| Queue {
+            queues: rows(&self.queues, |queue, tally| QueueRow {
                 queue: queue.0,
                 tally,
             }),
@@ -131,14 +132,14 @@ fn reason_text(reason: DropReason, place: Option<(u32, u32)>, module: &Module) -
 }
 
 /// The programs that ran. A packet counts for each that it went through, its action for the last.
-fn programs(module: &Module, counts: &Counts) -> Vec<Program> {
+fn programs(module: &Module, counts: &Counts) -> Vec<ProgramRow> {
     let programs = module.programs.iter().zip(&counts.programs);
     let programs = programs.map(|(program, counts)| {
         let mut actions = Actions::default();
         for (action, packets) in &counts.actions {
             actions.add(*action, *packets);
         }
-        Program {
+        ProgramRow {
             module: module.name.clone(),
             program: program.name.clone(),
             runs: counts.calls(program, 0),
@@ -158,29 +159,29 @@ pub struct Report {
     bits_per_second: Option<f64>,
     #[serde(flatten)]
     all: Tally,
-    ports: Vec<Port>,
-    queues: Vec<Queue>,
-    programs: Option<Vec<Program>>,
+    ports: Vec<PortRow>,
+    queues: Vec<QueueRow>,
+    programs: Option<Vec<ProgramRow>>,
     /// Most frequent first.
-    drops: Vec<Drop>,
+    drops: Vec<DropRow>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Port {
+struct PortRow {
     port: u32,
     #[serde(flatten)]
     tally: Tally,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Queue {
+struct QueueRow {
     queue: u32,
     #[serde(flatten)]
     tally: Tally,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Program {
+struct ProgramRow {
     module: String,
     program: String,
     runs: u64,
@@ -188,7 +189,7 @@ struct Program {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Drop {
+struct DropRow {
     reason: String,
     packets: u64,
 }
@@ -216,10 +217,10 @@ impl Report {
         )?;
         writeln!(out, " {:>10} {:>10} {:>10}", "aborted", "tx", "redirect")?;
         write_tally(out, &self.all, "all")?;
-        for Port { port, tally } in &self.ports {
+        for PortRow { port, tally } in &self.ports {
             write_tally(out, tally, &format!("port {port}"))?;
         }
-        for Queue { queue, tally } in &self.queues {
+        for QueueRow { queue, tally } in &self.queues {
             write_tally(out, tally, &format!("queue {queue}"))?;
         }
         for program in self.programs.iter().flatten() {

@@ -1,5 +1,7 @@
 //! Coverage, profile and statistics of `iom run` as a user meets them.
 
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 use std::fs;
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use iom_backends::interpreter::{Coverage, Observe, Trace};
-use iom_core::abi::PortId;
+use iom_core::abi::{Backend, PortId};
 use iom_core::module::Module;
 use iom_sim::capture::{
     Annotations, CaptureError, CaptureWriter, LinkType, MergedReader, Packet, port_name,
@@ -28,6 +28,10 @@ use crate::stats::{Report, Stats};
 /// Arguments of `iom run`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command"
+)]
 pub struct Args {
     #[command(flatten)]
     program: ProgramArgs,
@@ -89,14 +93,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let seeds = map_files::Seeds::read(&program, &args.seed_maps)?;
     args.coverage.check(&program.module)?;
     let observe = observe(args);
-    let backend = match (&observe, args.backend) {
-        (Observe::Nothing, engine) => engine.backend(!args.no_rewrite),
-        (_, Engine::SimInterpreter) => Engine::observing(observe.clone()),
-        (_, engine) => {
-            let message = format!("traces, coverage and profiles are for sim, not {engine}");
-            return Err(Failure::usage(message));
-        }
-    };
+    let backend = backend(args, &observe)?;
     let seed = |maps: &_| seeds.apply(&program.module, maps);
     let target = (&program.module, program.entry);
     let lane = Lane::load(
@@ -170,6 +167,17 @@ fn observe(args: &Args) -> Observe {
             Observe::Coverage(Coverage::default())
         }
         None => Observe::Nothing,
+    }
+}
+
+fn backend(args: &Args, observe: &Observe) -> anyhow::Result<Box<dyn Backend>> {
+    match (observe, args.backend) {
+        (Observe::Nothing, engine) => Ok(engine.backend(!args.no_rewrite)),
+        (_, Engine::SimInterpreter) => Ok(Engine::observing(observe.clone())),
+        (_, engine) => {
+            let message = format!("traces, coverage and profiles are for sim, not {engine}");
+            Err(Failure::usage(message))
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub fn write(coverage: &Coverage<'_>, out: &mut dyn Write) -> io::Result<()> {
         out,
         "<title>Coverage of {name}</title><style>{STYLE}</style></head><body>"
     )?;
-    let (packets, executed) = (coverage.packets(), coverage.executed());
+    let (packets, executed) = (coverage.packets(), coverage.executed);
     writeln!(
         out,
         "<h1>{name}</h1>\n<p>{packets} packets, {executed} instructions"
@@ -89,7 +89,7 @@ impl<'a> Page<'a> {
                 "<tr><td>{}<td>{}<td>{}<td>{}<td>{}",
                 function.calls,
                 function.instructions,
-                self.share(function.instructions),
+                self.coverage.share(function.instructions),
                 Escaped(&self.coverage.module.programs[function.program].name),
                 Escaped(function.name)
             )?;
@@ -135,7 +135,7 @@ impl<'a> Page<'a> {
         if line.executed > 0 && line.places.iter().any(|place| self.is_partial(*place)) {
             class.push_str(" part");
         }
-        let share = self.share(line.instructions);
+        let share = self.coverage.share(line.instructions);
         write!(
             out,
             "<tr class=\"{}\"><td>{number}<td>{}<td>",
@@ -218,11 +218,6 @@ impl<'a> Page<'a> {
             writeln!(out, "</pre></details>")?;
         }
         Ok(())
-    }
-
-    fn share(&self, instructions: u64) -> String {
-        let total = self.coverage.executed().max(1);
-        format!("{:.1}%", instructions as f64 * 100.0 / total as f64)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Coverage<'a> {
     pub module: &'a Module,
     /// What the interpreter counted.
     pub counts: &'a Counts,
+    /// How many instructions ran.
+    pub executed: u64,
     /// Lines by file and number.
     pub files: BTreeMap<&'a str, BTreeMap<u32, Line<'a>>>,
     /// Functions in the order of programs and of their place inside them.
@@ -63,6 +65,7 @@ impl<'a> Coverage<'a> {
         let mut coverage = Self {
             module,
             counts,
+            executed: counts.programs.iter().map(ProgramCounts::executed).sum(),
             files: BTreeMap::new(),
             functions: Vec::new(),
         };
@@ -131,10 +134,11 @@ impl<'a> Coverage<'a> {
         matches!(insn, Insn::JumpIf { .. } | Insn::MayGoto { .. })
     }
 
-    /// How many instructions ran.
-    pub fn executed(&self) -> u64 {
-        let programs = self.counts.programs.iter();
-        programs.map(ProgramCounts::executed).sum()
+    /// Share of all instructions that ran, as text.
+    pub fn share(&self, instructions: u64) -> String {
+        let total = u128::from(self.executed.max(1));
+        let per_mille = (u128::from(instructions) * 1000 + total / 2) / total;
+        format!("{}.{}%", per_mille / 10, per_mille % 10)
     }
 
     /// How many packets ran.
@@ -175,14 +179,34 @@ fn function_name(program: &Program, number: usize) -> &str {
 fn source_of(program: &Program, number: usize, start: usize, end: usize) -> Option<(&str, u32)> {
     let own = |line: &&LineInfo| (start..end).contains(&(line.insn as usize));
     let lines = || program.lines.iter().filter(own);
-    let call = format!("{}(", function_name(program, number));
+    let head = format!("{}(", function_name(program, number));
     let exit = (start..end)
         .rev()
         .find(|slot| program.insns[*slot] == Insn::Exit);
     let file = exit.and_then(|exit| Some(&program.line_of(exit)?.file));
     let line = lines()
-        .find(|line| line.text.contains(&call))
+        .find(|line| names(&line.text, &head))
         .or_else(|| lines().find(|line| Some(&line.file) == file))
         .or_else(|| program.line_of(start))?;
     Some((&line.file, line.line))
+}
+
+/// Whether a line has a name and the parenthesis behind it, and not as the end of a longer name.
+fn names(text: &str, head: &str) -> bool {
+    let is_part = |before: char| before.is_alphanumeric() || before == '_';
+    let mut places = text.match_indices(head);
+    places.any(|(at, _)| !text[..at].ends_with(is_part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_a_function_by_its_whole_name() {
+        assert!(names("static int next(struct xdp_md *ctx)", "next("));
+        assert!(names("return do_next() + next(ctx);", "next("));
+        assert!(!names("return do_next(ctx);", "next("));
+        assert!(!names("int next;", "next("));
+    }
 }

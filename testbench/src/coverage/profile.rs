@@ -13,10 +13,10 @@ const LINES_SHOWN: usize = 40;
 /// # Errors
 /// The output cannot be written.
 pub fn write(coverage: &Coverage<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let total = coverage.executed();
     writeln!(
         out,
-        "{total} instructions for {} packets",
+        "{} instructions for {} packets",
+        coverage.executed,
         coverage.packets()
     )?;
     if let Some((median, max)) = coverage.instructions_per_packet() {
@@ -34,12 +34,13 @@ pub fn write(coverage: &Coverage<'_>, out: &mut dyn Write) -> io::Result<()> {
         if *program != name {
             let _ = write!(name, " (of {program})");
         }
-        write_row(out, function.instructions, total, function.calls, &name)?;
+        let share = coverage.share(function.instructions);
+        write_row(out, function.instructions, &share, function.calls, &name)?;
     }
-    write_lines(coverage, total, out)
+    write_lines(coverage, out)
 }
 
-fn write_lines(coverage: &Coverage<'_>, total: u64, out: &mut dyn Write) -> io::Result<()> {
+fn write_lines(coverage: &Coverage<'_>, out: &mut dyn Write) -> io::Result<()> {
     let without = coverage.without_lines();
     if !without.is_empty() {
         let names = without.join(", ");
@@ -60,7 +61,7 @@ fn write_lines(coverage: &Coverage<'_>, total: u64, out: &mut dyn Write) -> io::
         write_row(
             out,
             line.instructions,
-            total,
+            &coverage.share(line.instructions),
             line.executed,
             text.trim_end(),
         )?;
@@ -78,10 +79,9 @@ fn write_lines(coverage: &Coverage<'_>, total: u64, out: &mut dyn Write) -> io::
 fn write_row(
     out: &mut dyn Write,
     instructions: u64,
-    total: u64,
+    share: &str,
     times: u64,
     text: &str,
 ) -> io::Result<()> {
-    let share = instructions as f64 * 100.0 / total.max(1) as f64;
-    writeln!(out, "{instructions:>12}  {share:>5.1}%  {times:>9}  {text}")
+    writeln!(out, "{instructions:>12}  {share:>6}  {times:>9}  {text}")
 }
