@@ -142,7 +142,7 @@ fn check_targets(request: &LoadRequest<'_>) -> Result<(), LiveError> {
             if !is_here {
                 return Err(LiveError::Target {
                     map: spec.name.clone(),
-                    key: entry.key,
+                    key: word(&entry.key),
                     what,
                     number,
                 });

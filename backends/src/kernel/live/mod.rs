@@ -196,13 +196,13 @@ pub enum LiveError {
     },
     /// A redirect map names what is not on this machine.
     #[error(
-        "map {map}, key {key:02x?}: there is no {what} {number} here; --seed-maps FILE puts others in its place"
+        "map {map}, key {key}: there is no {what} {number} here; --seed-maps FILE puts others in its place"
     )]
     Target {
         /// Map.
         map: String,
         /// Key.
-        key: Vec<u8>,
+        key: u32,
         /// Interface or CPU.
         what: &'static str,
         /// Its number.
