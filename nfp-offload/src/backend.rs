@@ -4,22 +4,20 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use iom_core::abi::{
-    Backend, BackendError, Capabilities, Frame, Instance, LoadRequest, Outcome, QueueId, Recorder,
-    Refusal, Trap, TrapKind, Worker, XdpAction,
+    Backend, BackendError, Capabilities, Environment, Event, Frame, Instance, LoadRequest, Outcome,
+    PacketRandom, QueueId, Recorder, Refusal, Trap, TrapKind, Worker, XdpAction,
 };
-use iom_core::map::{MapContents, MapSet, MapType};
+use iom_core::map::{Errno, Map, MapContents, MapSet, MapSpec, MapType};
 use iom_core::memory::SharedBytes;
 use iom_core::module::ProgramType;
-use iom_core::verifier::{AnalyzeError, analyze};
 
-use crate::check::check;
+use crate::check::Reason;
 use crate::machine::{
     Config, CounterWidth, FRAME_LEN_MAX, Firmware, FirmwareFault, Helper, HelperCall, Memory,
-    MicroEngine, OutOfBounds, Program, map_pointer,
+    MicroEngine, OutOfBounds, Program, map_address, map_pointer,
 };
+use crate::offload::{Request, offload};
 use crate::profile::FirmwareProfile;
-use crate::relocate::Image;
-use crate::translate::{Input, mark_removed, translate};
 
 const NAME: &str = "nfp";
 /// The shortest frame that the MAC delivers, without FCS.
@@ -34,55 +32,7 @@ pub struct Nfp {
     pub profile: FirmwareProfile,
 }
 
-/// What the translator made of a program: the image and its final words.
-#[derive(Clone, Debug)]
-pub struct Offload {
-    /// Before relocation.
-    pub image: Image,
-    /// For this firmware, with ECC.
-    pub words: Vec<u64>,
-}
-
 impl Nfp {
-    /// Translates a program of a module, or says every reason why not.
-    pub fn offload(
-        &self,
-        module: &iom_core::module::Module,
-        entry: usize,
-    ) -> Result<Offload, Vec<Refusal>> {
-        let program = &module.programs[entry];
-        let refusal = |insn, message| {
-            vec![Refusal {
-                program: entry,
-                insn,
-                message,
-                fix: None,
-            }]
-        };
-        let mut facts =
-            analyze(program).map_err(|error| refusal(Some(insn_of(&error)), error.to_string()))?;
-        let reasons = check(module, entry, &facts, &self.profile);
-        if !reasons.is_empty() {
-            return Err(reasons);
-        }
-        mark_removed(program, &mut facts);
-        let map_ids: Vec<u32> = (1..).take(module.maps.len()).collect();
-        let image = translate(Input {
-            program,
-            facts: &facts,
-            profile: &self.profile,
-            map_ids: &map_ids,
-        })
-        .map_err(|error| {
-            let insn = (error.insn < program.insns.len()).then_some(error.insn);
-            refusal(insn, error.to_string())
-        })?;
-        let words = image
-            .relocate(&self.profile)
-            .map_err(|error| refusal(None, error.to_string()))?;
-        Ok(Offload { image, words })
-    }
-
     /// Loads words, relocated for this firmware, onto a set of maps. `first_words` are those of
     /// each eBPF instruction, to name it when the machine faults.
     pub fn load_words(
@@ -90,6 +40,7 @@ impl Nfp {
         words: &[u64],
         first_words: &[u16],
         maps: &MapSet,
+        environment: Environment,
     ) -> Result<Box<dyn Instance>, BackendError> {
         let program =
             Program::load(words, &self.profile).map_err(|fault| BackendError::Failed {
@@ -100,15 +51,9 @@ impl Nfp {
             program,
             first_words: first_words.to_vec(),
             maps: maps.clone(),
+            map_ids: table_ids(maps.iter().map(|map| map.spec())),
+            environment,
         }))
-    }
-}
-
-const fn insn_of(error: &AnalyzeError) -> usize {
-    match *error {
-        AnalyzeError::LocalFunction { insn }
-        | AnalyzeError::KernelFunction { insn }
-        | AnalyzeError::LeavesProgram { insn } => insn,
     }
 }
 
@@ -130,31 +75,80 @@ impl Backend for Nfp {
             } else {
                 Vec::new()
             },
-            helpers: if profile.helpers.map_lookup == 0 {
-                Vec::new()
-            } else {
-                vec![1]
-            },
+            helpers: helpers(profile),
             frame_bytes: (FRAME_BYTES_MIN, longest),
             notes: vec![
                 "of a return value only the action comes back; anything above tx is an abort"
                     .to_owned(),
                 "zero extensions are kept where the Linux driver drops some: other words, same results"
                     .to_owned(),
-                "no packet-changing helpers, no functions of the program's own".to_owned(),
+                "functions of the program's own cannot be analysed yet".to_owned(),
             ],
         }
     }
 
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Instance>, BackendError> {
-        let offload = self
-            .offload(request.module, request.entry)
-            .map_err(|reasons| BackendError::Refused {
-                backend: NAME,
-                reasons,
-                log: String::new(),
-            })?;
-        self.load_words(&offload.words, &offload.image.first_words, request.maps)
+        let map_ids = table_ids(&request.module.maps);
+        let offload = offload(Request {
+            module: request.module,
+            entry: request.entry,
+            profile: &self.profile,
+            map_ids: &map_ids,
+        })
+        .map_err(|reasons| BackendError::Refused {
+            backend: NAME,
+            reasons: reasons
+                .into_iter()
+                .map(|reason| refusal(request.entry, reason))
+                .collect(),
+            log: String::new(),
+        })?;
+        self.load_words(
+            &offload.words,
+            &offload.image.first_words,
+            request.maps,
+            request.environment,
+        )
+    }
+}
+
+/// The card's ids of maps: numbered as they are created. Event arrays stay on the host and keep the
+/// kernel's ids.
+pub fn table_ids<'a>(maps: impl IntoIterator<Item = &'a MapSpec>) -> Vec<u32> {
+    let maps = (0..).zip(maps);
+    maps.map(|(index, map)| match map.map_type {
+        MapType::PerfEventArray => HOST_MAP_ID + index,
+        _ => 1 + index,
+    })
+    .collect()
+}
+
+/// Id of the first map of the host, apart from those of the card.
+const HOST_MAP_ID: u32 = 100;
+
+/// Numbers of the helpers that the firmware has.
+fn helpers(profile: &FirmwareProfile) -> Vec<u32> {
+    let addresses = profile.helpers;
+    [
+        (1, addresses.map_lookup != 0),
+        (2, addresses.map_update != 0),
+        (3, addresses.map_delete != 0),
+        (7, profile.random),
+        (25, addresses.perf_event_output != 0),
+        (44, profile.adjust_head.is_some()),
+        (65, profile.adjust_tail),
+    ]
+    .into_iter()
+    .filter_map(|(number, is_there)| is_there.then_some(number))
+    .collect()
+}
+
+fn refusal(program: usize, reason: Reason) -> Refusal {
+    Refusal {
+        program,
+        insn: reason.insn,
+        message: reason.message,
+        fix: reason.fix.map(str::to_owned),
     }
 }
 
@@ -162,19 +156,25 @@ struct Loaded {
     program: Program,
     first_words: Vec<u16>,
     maps: MapSet,
+    map_ids: Vec<u32>,
+    environment: Environment,
 }
 
 impl Instance for Loaded {
     fn worker(&self, queue: QueueId) -> Result<Box<dyn Worker + '_>, BackendError> {
         let card = Card {
             maps: &self.maps,
+            map_ids: &self.map_ids,
             queue,
             values: Vec::new(),
             key: Vec::new(),
+            events: Vec::new(),
+            random: self.environment.random(0),
         };
         Ok(Box::new(Context {
             program: &self.program,
             first_words: &self.first_words,
+            environment: self.environment,
             engine: MicroEngine::new(Config::default()),
             card,
         }))
@@ -189,6 +189,7 @@ impl Instance for Loaded {
 struct Context<'a> {
     program: &'a Program,
     first_words: &'a [u16],
+    environment: Environment,
     engine: MicroEngine,
     card: Card<'a>,
 }
@@ -198,11 +199,19 @@ impl Worker for Context<'_> {
         &mut self,
         frames: &mut [Frame],
         outcomes: &mut Vec<Outcome>,
-        _recorder: Option<&mut Recorder>,
+        mut recorder: Option<&mut Recorder>,
     ) -> Result<(), BackendError> {
         outcomes.clear();
         for frame in frames {
             outcomes.push(self.run_frame(frame));
+            let events = self.card.events.drain(..);
+            if let Some(recorder) = recorder.as_deref_mut() {
+                recorder.events.extend(events.map(|(map, bytes)| Event {
+                    packet_id: frame.packet_id,
+                    map,
+                    bytes,
+                }));
+            }
         }
         Ok(())
     }
@@ -211,13 +220,13 @@ impl Worker for Context<'_> {
 impl Context<'_> {
     fn run_frame(&mut self, frame: &mut Frame) -> Outcome {
         self.card.values.clear();
+        self.card.random = self.environment.random(frame.packet_id);
         match self
             .engine
             .run(self.program, frame.linear(), &mut self.card)
         {
             Ok(outcome) => {
-                let (start, len) = (frame.data(), self.engine.packet().len());
-                frame.memory_mut()[start..start + len].copy_from_slice(self.engine.packet());
+                self.take_packet(frame);
                 let action = outcome.result.xdp_action().unwrap_or(XdpAction::Aborted);
                 Outcome {
                     retval: retval(action),
@@ -240,6 +249,21 @@ impl Context<'_> {
             },
         }
     }
+
+    /// Copies the packet back, to where the program moved it; metadata moves along.
+    fn take_packet(&self, frame: &mut Frame) {
+        let packet = self.engine.packet();
+        let (old_meta, old_data) = (frame.data_meta(), frame.data());
+        let moved = |place: usize| place.saturating_add_signed(self.engine.packet_shift());
+        let (meta, data) = (moved(old_meta), moved(old_data));
+        if data != old_data {
+            frame.memory_mut().copy_within(old_meta..old_data, meta);
+            frame.set_bounds(meta, data, data + packet.len());
+        } else if packet.len() != frame.linear().len() {
+            frame.set_bounds(meta, data, data + packet.len());
+        }
+        frame.memory_mut()[data..data + packet.len()].copy_from_slice(packet);
+    }
 }
 
 const fn retval(action: XdpAction) -> u32 {
@@ -252,14 +276,23 @@ const fn retval(action: XdpAction) -> u32 {
     }
 }
 
-/// What is around the micro-engine: the maps. The values that a packet's lookups found get an
+/// What is around the micro-engine: maps, events, random numbers. The values that a packet's lookups found get an
 /// address each, [`VALUE_BYTES`] apart.
 struct Card<'a> {
     maps: &'a MapSet,
+    /// The table id of each map.
+    map_ids: &'a [u32],
     queue: QueueId,
     values: Vec<SharedBytes<'a>>,
     key: Vec<u8>,
+    /// Events of the packet: map, by index, and contents.
+    events: Vec<(u32, Vec<u8>)>,
+    random: PacketRandom,
 }
+
+/// Where the data of an event is, as the kernel numbers register types.
+const EVENT_OF_MAP_VALUE: u32 = 4;
+const EVENT_OF_STACK: u32 = 6;
 
 /// Address space of a map value, more than any firmware allows.
 const VALUE_BYTES: u64 = 1 << 16;
@@ -324,26 +357,63 @@ impl Memory for Card<'_> {
     }
 }
 
+impl<'a> Card<'a> {
+    fn map(&self, table: u32) -> Result<(u32, &'a Map), FirmwareFault> {
+        let index = self.map_ids.iter().position(|&id| id == table);
+        let found = index.and_then(|index| Some((index as u32, &**self.maps.get(index as u32)?)));
+        found.ok_or(FirmwareFault::UnknownTable { table })
+    }
+
+    /// `bpf_perf_event_output`: the program's bytes, and as many of the packet as the flags say.
+    fn event(&mut self, call: &HelperCall<'_>) -> Result<u64, FirmwareFault> {
+        let (map, _) = self.map(call.argument(2) as u32)?;
+        let (flags, pointer) = (call.argument(3), call.argument(4));
+        let Some(packet) = call.packet().get(..(flags >> 32) as usize) else {
+            return Ok(Errno::EFAULT.to_register());
+        };
+        let mut bytes = vec![0; (call.argument(5) as usize).min(EVENT_BYTES)];
+        match call.data_type() {
+            EVENT_OF_STACK => call.local_memory(pointer as u32, &mut bytes),
+            EVENT_OF_MAP_VALUE => self.read(map_address(pointer), &mut bytes)?,
+            _ => bytes.clear(),
+        }
+        bytes.extend_from_slice(packet);
+        self.events.push((map, bytes));
+        Ok(0)
+    }
+}
+
+/// The most that an event holds: more than any stack or map value.
+const EVENT_BYTES: usize = 1 << 12;
+
+fn result(result: Result<(), Errno>) -> u64 {
+    result.map_or_else(Errno::to_register, |()| 0)
+}
+
 impl Firmware for Card<'_> {
     fn call(&mut self, helper: Helper, call: &HelperCall<'_>) -> Result<u64, FirmwareFault> {
-        // Other helpers have no address in a translated program: the checks refuse them.
-        assert_eq!(helper, Helper::MapLookup, "only map lookups are translated");
-        let map = call
-            .table()
-            .checked_sub(1)
-            .and_then(|index| self.maps.get(index));
-        let map = map.ok_or(FirmwareFault::UnknownTable {
-            table: call.table(),
-        })?;
+        if helper == Helper::PerfEventOutput {
+            return self.event(call);
+        }
+        let (_, map) = self.map(call.table())?;
         self.key.resize(map.spec().key_size as usize, 0);
         call.key(&mut self.key);
-        Ok(map.lookup(self.queue, &self.key).map_or(0, |value| {
-            self.values.push(value);
-            map_pointer(FIRST_VALUE + (self.values.len() as u64 - 1) * VALUE_BYTES)
-        }))
+        Ok(match helper {
+            Helper::MapLookup => map.lookup(self.queue, &self.key).map_or(0, |value| {
+                self.values.push(value);
+                map_pointer(FIRST_VALUE + (self.values.len() as u64 - 1) * VALUE_BYTES)
+            }),
+            Helper::MapUpdate => {
+                let mut value = vec![0; map.spec().value_size as usize];
+                call.value(&mut value);
+                result(map.update(self.queue, &self.key, &value, call.argument(4)))
+            }
+            Helper::MapDelete => result(map.delete(&self.key)),
+            Helper::PerfEventOutput => unreachable!("handled above"),
+        })
     }
 
     fn random(&mut self) -> u32 {
-        unreachable!("random numbers are not translated")
+        self.random.next_u32()
     }
 }

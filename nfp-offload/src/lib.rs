@@ -5,6 +5,7 @@ pub mod backend;
 pub mod check;
 pub mod isa;
 pub mod machine;
+pub mod offload;
 pub mod profile;
 pub mod recorded;
 pub mod relocate;

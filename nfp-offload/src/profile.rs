@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct FirmwareProfile {
     /// Name of the profile.
     pub name: String,
+    /// The card, where the profile is that of one.
+    pub card: Option<Card>,
     /// Version of the ABI, 2 or 3.
     pub abi: u8,
     /// Address of a program's first word in the instruction store.
@@ -37,6 +39,18 @@ pub struct FirmwareProfile {
     pub helpers: HelperAddresses,
 }
 
+/// What runs the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// Clock of the micro-engines.
+    pub clock_mhz: u32,
+    /// Micro-engines that run programs.
+    pub micro_engines: u32,
+    /// ME contexts of each.
+    pub contexts: u32,
+}
+
 /// Limits of `bpf_xdp_adjust_head`: offsets of the packet in its buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,6 +70,12 @@ pub struct AdjustHead {
 impl AdjustHead {
     /// Packet metadata does not have to be moved.
     pub const NO_META: u32 = 1;
+
+    /// Offsets fit the operands that compare them, and there is an offset: else the driver does as
+    /// if the capability was missing.
+    pub const fn is_usable(&self) -> bool {
+        self.offset_min <= 255 && self.offset_max <= 255 && self.offset_max != 0
+    }
 }
 
 /// Limits of maps.
@@ -93,6 +113,12 @@ pub struct HelperAddresses {
 /// A setting that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
+    /// A file that is no profile.
+    #[error("no firmware profile: {message}")]
+    File {
+        /// Why.
+        message: String,
+    },
     /// No setting of this name.
     #[error("there is no firmware setting `{setting}`")]
     UnknownSetting {
@@ -117,84 +143,54 @@ pub enum ProfileError {
     },
 }
 
-const HASH_AND_ARRAY: u32 = 1 << 1 | 1 << 2;
+/// The profiles that come along, by name.
+const PROFILES: [(&str, &str); 8] = [
+    ("full", include_str!("../profiles/full.toml")),
+    ("full-abi3", include_str!("../profiles/full-abi3.toml")),
+    ("nic-public", include_str!("../profiles/nic-public.toml")),
+    ("none", include_str!("../profiles/none.toml")),
+    (
+        "agilio-cx-2x10",
+        include_str!("../profiles/agilio-cx-2x10.toml"),
+    ),
+    (
+        "agilio-cx-2x25",
+        include_str!("../profiles/agilio-cx-2x25.toml"),
+    ),
+    (
+        "agilio-cx-2x40",
+        include_str!("../profiles/agilio-cx-2x40.toml"),
+    ),
+    ("agilio-lx", include_str!("../profiles/agilio-lx.toml")),
+];
 
 impl FirmwareProfile {
     /// Every capability that the driver knows, with the largest sizes.
+    ///
+    /// # Panics
+    /// Never: the file is part of the program.
     pub fn full() -> Self {
-        Self {
-            name: "full".into(),
-            max_len: 8192,
-            maps: Some(MapLimits {
-                max_key: 64,
-                max_value: 64,
-                max_entry: 128,
-                ..MapLimits::PUBLIC
-            }),
-            helpers: HelperAddresses {
-                map_lookup: 1000,
-                map_update: 1100,
-                map_delete: 1200,
-                perf_event_output: 1300,
-            },
-            ..Self::nic_public()
-        }
+        Self::named("full").expect("there is a profile `full`")
     }
 
-    /// The open "nic" firmware as published: maps can be looked up only.
-    pub fn nic_public() -> Self {
-        Self {
-            name: "nic-public".into(),
-            abi: 2,
-            start_offset: 3072,
-            done_offset: 1,
-            max_len: 2560,
-            stack_bytes: 512,
-            inline_mtu: 30,
-            port_mtu: 1500,
-            adjust_head: Some(AdjustHead {
-                flags: AdjustHead::NO_META,
-                offset_min: 44,
-                offset_max: 248,
-                guaranteed_sub: 84,
-                guaranteed_add: 112,
-            }),
-            adjust_tail: true,
-            random: true,
-            queue_select: true,
-            maps: Some(MapLimits::PUBLIC),
-            helpers: HelperAddresses {
-                map_lookup: 1000,
-                map_update: 0,
-                map_delete: 0,
-                perf_event_output: 0,
-            },
-        }
-    }
-
-    /// The profile of this name.
+    /// The profile of this name, of those that come along.
+    ///
+    /// # Panics
+    /// Never: the files are part of the program.
     pub fn named(name: &str) -> Option<Self> {
-        let full = Self::full();
-        Some(match name {
-            "full" => full,
-            "full-abi3" => Self {
-                name: name.into(),
-                abi: 3,
-                ..full
-            },
-            "nic-public" => Self::nic_public(),
-            "none" => {
-                let mut none = Self::nic_public();
-                none.name = name.into();
-                none.adjust_head = None;
-                none.adjust_tail = false;
-                none.random = false;
-                none.queue_select = false;
-                none.maps = None;
-                none.helpers.map_lookup = 0;
-                none
-            }
-            _ => return None,
+        let (_, text) = PROFILES.iter().find(|(profile, _)| *profile == name)?;
+        Some(Self::parse(text).expect("the profiles that come along are right"))
+    }
+
+    /// Names of the profiles that come along.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PROFILES.iter().map(|(name, _)| *name)
+    }
+
+    /// Reads a profile file.
+    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        toml::from_str(text).map_err(|error| ProfileError::File {
+            message: error.to_string(),
         })
     }
 
@@ -219,9 +215,8 @@ impl FirmwareProfile {
         let short = || narrow(setting, value, number()?);
         match setting {
             "--fw" => {
-                *self = Self::named(value).ok_or_else(|| {
-                    value_error(setting, value, "full, full-abi3, nic-public or none")
-                })?;
+                *self = Self::named(value)
+                    .ok_or_else(|| value_error(setting, value, "the name of a firmware profile"))?;
             }
             "--adjust-head" => self.adjust_head = adjust_head(setting, value)?,
             "--adjust-tail" => self.adjust_tail = number()? != 0,
@@ -257,15 +252,6 @@ impl FirmwareProfile {
 }
 
 impl MapLimits {
-    const PUBLIC: Self = Self {
-        types: HASH_AND_ARRAY,
-        max_maps: 128,
-        max_elements: 2_048_000,
-        max_key: 56,
-        max_value: 56,
-        max_entry: 64,
-    };
-
     /// Whether maps of the kernel's type `map_type` are there.
     pub const fn has_type(&self, map_type: u32) -> bool {
         map_type < u32::BITS && self.types >> map_type & 1 == 1
@@ -363,7 +349,7 @@ mod tests {
         let maps = profile.maps.unwrap();
         assert!(maps.has_type(1) && !maps.has_type(2) && !maps.has_type(99));
         let public = profile.with_settings(["--fw", "nic-public"]).unwrap();
-        assert_eq!(public, FirmwareProfile::nic_public());
+        assert_eq!(Some(public), FirmwareProfile::named("nic-public"));
     }
 
     #[test]
@@ -390,9 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_file_is_the_profile() {
-        let full = FirmwareProfile::full();
-        let text = toml::to_string(&full).unwrap();
-        assert_eq!(toml::from_str::<FirmwareProfile>(&text).unwrap(), full);
+    fn profiles_that_come_along_can_be_read_and_written() {
+        for name in FirmwareProfile::names() {
+            let profile = FirmwareProfile::named(name).unwrap();
+            assert_eq!(profile.name, name);
+            let text = toml::to_string(&profile).unwrap();
+            assert_eq!(FirmwareProfile::parse(&text), Ok(profile));
+        }
+        let error = FirmwareProfile::parse("name = 1").unwrap_err();
+        assert!(error.to_string().starts_with("no firmware profile: "));
     }
 }

@@ -101,6 +101,7 @@ pub fn facts(vector: &Vector) -> Result<Option<Facts>, RecordedError> {
             .map(|(slot, (row, insn))| insn_facts(slot, row, insn))
             .collect::<Result<_, _>>()?,
         functions: Vec::new(),
+        packet_bytes: None,
     };
     let subprograms: Vec<Subprogram> = match &vector.subprograms {
         Some(subprograms) => serde::Deserialize::deserialize(subprograms)?,
@@ -144,6 +145,7 @@ fn insn_facts(slot: usize, row: &Row, insn: &Insn) -> Result<InsnFacts, Recorded
             maybe_16: row.xadd_maybe16.is_some_and(|flag| flag != 0),
             over_16: row.xadd_over16.is_some_and(|flag| flag != 0),
         }),
+        result: None,
         zero_extend: row.flags & ZERO_EXTEND != 0,
     })
 }
@@ -216,6 +218,8 @@ fn call_facts(row: &Row) -> CallFacts {
             _ => Range::FULL,
         }),
         arg3: None,
+        arg3_range: None,
+        maybe_nonzero: 0,
         // Of events, the fourth argument is recorded as the first.
         arg4: fourth.and_then(pointer),
     }

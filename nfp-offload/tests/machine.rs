@@ -2,7 +2,7 @@
 
 mod recorded;
 
-use iom_core::abi::{Frame, QueueId, XdpAction};
+use iom_core::abi::{Environment, Frame, QueueId, XdpAction};
 use iom_core::isa::Size;
 use iom_core::map::MapSet;
 use iom_core::object::vector::load_vector;
@@ -187,7 +187,9 @@ fn queues_add_to_the_same_counters() {
         profile: FirmwareProfile::full(),
     };
     let words = recorded::words(program, "words");
-    let instance = card.load_words(&words, &[], &maps).unwrap();
+    let instance = card
+        .load_words(&words, &[], &maps, Environment::default())
+        .unwrap();
     std::thread::scope(|scope| {
         for queue in 0..2 {
             let mut worker = instance.worker(QueueId(queue)).unwrap();

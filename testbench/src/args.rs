@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    asm, attach, check, detach, diff, disasm, exec, feature, pcap, run, status, verify,
+    asm, attach, check, detach, diff, disasm, exec, feature, offload, pcap, run, status, verify,
 };
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
@@ -38,6 +38,8 @@ pub enum Command {
     Exec(exec::Args),
     /// What each backend can do on this machine, and why not
     Feature(feature::Args),
+    /// Offload to a Netronome NFP: can it be, why not, and the driver's words
+    Offload(offload::Args),
     /// What captures hold
     Pcap(pcap::Args),
     /// Replay captures through a backend: outputs per port, counters

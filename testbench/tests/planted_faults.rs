@@ -12,7 +12,8 @@ use iom_core::abi::{
 use iom_core::isa::{CallTarget, Insn, Operand, Reg, Width};
 use iom_core::map::MapContents;
 use iom_core::module::Module;
-use iom_nfp_offload::backend::Nfp;
+use iom_nfp_offload::backend::{Nfp, table_ids};
+use iom_nfp_offload::offload::{Request, offload};
 use iom_nfp_offload::profile::FirmwareProfile;
 use iom_nfp_offload::ustore;
 use iom_sim::capture::{Input, MergedReader, Order, Policy};
@@ -194,15 +195,24 @@ impl Backend for WrongWord {
         let nfp = Nfp {
             profile: FirmwareProfile::full(),
         };
-        let mut offload = nfp
-            .offload(request.module, request.entry)
-            .expect("the NFP takes this module");
+        let mut offload = offload(Request {
+            module: request.module,
+            entry: request.entry,
+            profile: &nfp.profile,
+            map_ids: &table_ids(&request.module.maps),
+        })
+        .expect("the NFP takes this module");
         // The table of result bytes in the epilogue; the second byte is that of a drop, and the bit
         // its command to drop.
         let table = usize::from(offload.image.target_out) + 2;
         let field = 1 << 21;
         offload.words[table] = ustore::with_ecc(offload.words[table] ^ field);
-        nfp.load_words(&offload.words, &offload.image.first_words, request.maps)
+        nfp.load_words(
+            &offload.words,
+            &offload.image.first_words,
+            request.maps,
+            request.environment,
+        )
     }
 }
 

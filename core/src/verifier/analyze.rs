@@ -335,6 +335,7 @@ impl<'a> Analysis<'a> {
         Facts {
             insns,
             functions: vec![FunctionFacts { stack_depth }; self.program.functions.len().max(1)],
+            packet_bytes: None,
         }
     }
 }
@@ -369,6 +370,12 @@ fn insn_facts(insn: Insn, state: &State) -> InsnFacts {
         Insn::Call {
             target: CallTarget::Helper(_),
         } => facts.call = Some(call_facts(state)),
+        Insn::Exit => {
+            facts.result = match state.get(Reg::R0) {
+                Value::Number(range) => Some(range),
+                Value::Pointer { .. } | Value::Unset | Value::Mixed => None,
+            };
+        }
         Insn::LoadPacket { .. } => facts.zero_extend = true,
         Insn::ByteSwap { .. }
         | Insn::LoadImm64 { .. }
@@ -378,8 +385,7 @@ fn insn_facts(insn: Insn, state: &State) -> InsnFacts {
         | Insn::MayGoto { .. }
         | Insn::Call {
             target: CallTarget::Local(_) | CallTarget::Kfunc { .. },
-        }
-        | Insn::Exit => {}
+        } => {}
     }
     facts
 }
@@ -402,7 +408,7 @@ fn call_facts(state: &State) -> CallFacts {
         } => Some(map),
         Value::Pointer { .. } | Value::Number(_) | Value::Unset | Value::Mixed => None,
     };
-    let arg2_range = match state.get(Reg::R2) {
+    let number = |reg| match state.get(reg) {
         Value::Number(range) => Some(range),
         Value::Pointer { .. } | Value::Unset | Value::Mixed => None,
     };
@@ -410,8 +416,11 @@ fn call_facts(state: &State) -> CallFacts {
     CallFacts {
         map,
         arg2: pointer(Reg::R2),
-        arg2_range,
+        arg2_range: number(Reg::R2),
         arg3: pointer(Reg::R3),
+        arg3_range: number(Reg::R3),
+        // The analysis keeps no bytes of the stack.
+        maybe_nonzero: u64::MAX,
         arg4: pointer(Reg::R4),
     }
 }

@@ -7,6 +7,8 @@ pub struct Facts {
     pub insns: Vec<InsnFacts>,
     /// By function, in the order of [`crate::module::Program::functions`].
     pub functions: Vec<FunctionFacts>,
+    /// Bytes of the packet up to which the program has checked that it may look, if known.
+    pub packet_bytes: Option<u32>,
 }
 
 /// Facts of a function.
@@ -41,6 +43,8 @@ pub struct InsnFacts {
     pub call: Option<CallFacts>,
     /// Atomic additions: size of the addend.
     pub addend: Option<AddendFacts>,
+    /// `exit`: the return value.
+    pub result: Option<Range>,
     /// A 32-bit result whose upper half must be zeroed: somebody may read it.
     pub zero_extend: bool,
 }
@@ -162,6 +166,10 @@ pub struct CallFacts {
     pub arg2_range: Option<Range>,
     /// The pointer in `r3`.
     pub arg3: Option<PointerFacts>,
+    /// The number in `r3`.
+    pub arg3_range: Option<Range>,
+    /// Map updates: bit n is set unless byte n of the value, on the stack, is known to be zero.
+    pub maybe_nonzero: u64,
     /// The pointer in `r4`.
     pub arg4: Option<PointerFacts>,
 }

@@ -129,6 +129,11 @@ impl MicroEngine {
         self.packet.bytes.get(self.packet_range()).unwrap_or(&[])
     }
 
+    /// Bytes by which the program moved the start of the packet, forward if positive.
+    pub fn packet_shift(&self) -> isize {
+        self.packet_range().start.cast_signed() - PACKET_START.cast_signed()
+    }
+
     fn packet_range(&self) -> Range<usize> {
         let offset = self.state.local_memory(VECTOR_POINTER) as usize % PACKET_BUFFER;
         let len = self.state.local_memory(VECTOR_LENGTH) & LENGTH_MASK;

@@ -1,5 +1,5 @@
 //! A gathered copy: one read into the transfer registers, one or two writes from them, and the
-//! load register as the last load would leave it (or not: see [`crate::defects`]).
+//! load register as the last load would leave it (or not: see `defects.rs`).
 
 use iom_core::isa::{Reg, Size};
 use iom_core::verifier::Pointer;

@@ -63,17 +63,36 @@ pub(super) fn divide(emit: &mut Emitter, dst: Reg, facts: &InsnFacts) -> Transla
     Ok(())
 }
 
-fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32) {
+/// Bits by which dividend and result are shifted apart from the multiplication: the divisor of the
+/// reciprocal is without its factors of two where that makes the multiplier fit.
+fn reciprocals(divisor: u32) -> (Reciprocal, Reciprocal, u8) {
     let first = Reciprocal::new(divisor, 32);
     let pre_shift = if first.wide && divisor.is_multiple_of(2) {
         divisor.trailing_zeros() as u8
     } else {
         0
     };
-    let reciprocal = match pre_shift {
-        0 => first,
-        shift => Reciprocal::new(divisor >> shift, 32 - shift),
-    };
+    match pre_shift {
+        0 => (first, first, 0),
+        shift => (first, Reciprocal::new(divisor >> shift, 32 - shift), shift),
+    }
+}
+
+/// Whether the words for this divisor contain a shift by 0, which is another instruction.
+pub(super) fn shifts_by_zero(divisor: u32) -> bool {
+    if divisor == 0 || divisor > 1 << 31 {
+        return false;
+    }
+    let (first, reciprocal, _) = reciprocals(divisor);
+    if divisor.is_power_of_two() {
+        first.log == 0
+    } else {
+        reciprocal.shift == u8::from(reciprocal.wide)
+    }
+}
+
+fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32) {
+    let (first, reciprocal, pre_shift) = reciprocals(divisor);
     // By 0 this is the indirect form, with whatever amount there is: a defect of the driver.
     let shift_right = |emit: &mut Emitter, amount| {
         emit.shift(Both(d), ShiftOp::B, A(d), ShiftControl::Right, amount);

@@ -82,7 +82,7 @@ fn first_operand(insn: &Insn) -> Option<Reg> {
 }
 
 /// Bytes of stack along the deepest chain of calls.
-pub(super) fn stack_bytes(program: &Program, functions: &[FunctionLayout]) -> u32 {
+pub fn stack_bytes(program: &Program, functions: &[FunctionLayout]) -> u32 {
     // Callees by function; the verifier refuses recursion, so chains are shorter than the list.
     let mut deepest = vec![0; functions.len()];
     for _ in 0..functions.len() {

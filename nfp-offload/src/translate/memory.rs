@@ -104,7 +104,7 @@ pub(super) fn stack_offset(depth: u32, off: i16, pointer: PointerFacts) -> i64 {
 
 /// A field of the context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ContextField {
+enum ContextField {
     /// Where the packet starts.
     Data,
     /// Where it ends.
@@ -114,11 +114,7 @@ pub(crate) enum ContextField {
 }
 
 /// The field of `struct xdp_md` or `struct __sk_buff` at this offset, if it can be read.
-pub(crate) const fn context_field(
-    program_type: ProgramType,
-    size: Size,
-    off: i16,
-) -> Option<ContextField> {
+const fn context_field(program_type: ProgramType, size: Size, off: i16) -> Option<ContextField> {
     if !matches!(size, Size::W) {
         return None;
     }
@@ -128,6 +124,11 @@ pub(crate) const fn context_field(
         (ProgramType::SchedCls, 0) => Some(ContextField::Len),
         _ => None,
     }
+}
+
+/// Whether a field of the context can be read.
+pub(crate) const fn can_read_context(program_type: ProgramType, size: Size, off: i16) -> bool {
+    context_field(program_type, size, off).is_some()
 }
 
 fn load_context(

@@ -10,6 +10,7 @@ mod alu;
 mod atomic;
 mod call;
 mod copy;
+mod defects;
 mod divide;
 mod emit;
 mod error;
@@ -33,8 +34,10 @@ use crate::relocate::Image;
 use emit::Emitter;
 use step::Step;
 
+pub use defects::{Defect, defects};
 pub use error::{TranslateError, TranslateErrorKind};
-pub use function::{FunctionLayout, layout};
+pub use function::{FunctionLayout, layout, stack_bytes};
+pub(crate) use memory::{RX_QUEUE_INDEX, can_read_context};
 pub use optimize::mark_removed;
 
 /// The most words that branch addresses reach.

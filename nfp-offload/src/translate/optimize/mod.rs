@@ -1,5 +1,5 @@
 //! The driver's optimisation passes, in its order. Each has exactly the driver's preconditions,
-//! so that the words are the driver's, also where that is wrong (see [`crate::defects`]).
+//! so that the words are the driver's, also where that is wrong (see `defects.rs`).
 
 mod dead_code;
 mod gather;

@@ -1,0 +1,169 @@
+//! Helper calls (`nfp_bpf_check_helper_call`).
+
+use iom_core::helper;
+use iom_core::verifier::{CallFacts, Pointer, PointerFacts, Range};
+
+use super::memory::type_number;
+use super::{Check, WordUse, known_bits};
+use crate::profile::AdjustHead;
+
+/// `BPF_F_INDEX_MASK` and `BPF_F_CURRENT_CPU`.
+const CURRENT_CPU: u64 = 0xffff_ffff;
+
+pub(super) fn helper(check: &mut Check<'_>, number: u32, call: CallFacts) {
+    let addresses = check.profile.helpers;
+    match number {
+        1 => map(check, "map_lookup", addresses.map_lookup, call),
+        2 => {
+            map(check, "map_update", addresses.map_update, call);
+            stack_argument(check, "map_update", call.arg3);
+            update(check, call);
+        }
+        3 => map(check, "map_delete", addresses.map_delete, call),
+        7 if !check.profile.random => check.hook(
+            "bpf_get_prandom_u32(): FW doesn't support random number generation",
+            "the firmware has no random numbers",
+            "hash something of the packet instead",
+        ),
+        25 => perf_event_output(check, addresses.perf_event_output, call),
+        44 => adjust_head(check),
+        65 if !check.profile.adjust_tail => check.hook(
+            "adjust_tail not supported by FW",
+            "the firmware cannot change the end of a packet",
+            "do without",
+        ),
+        7 | 65 => {}
+        _ => unsupported(check, number),
+    }
+}
+
+fn unsupported(check: &mut Check<'_>, number: u32) {
+    let name = helper::by_number(number).map_or("this helper", |helper| helper.name);
+    let fix = match name {
+        "bpf_ktime_get_ns" | "bpf_ktime_get_boot_ns" => {
+            "take the time in user space when it reads the maps"
+        }
+        "bpf_redirect" | "bpf_redirect_map" => {
+            "XDP_TX sends back out of the port; anything else needs the host"
+        }
+        "bpf_tail_call" => "call functions of the program instead",
+        "bpf_trace_printk" => "count in a map, or use bpf_perf_event_output",
+        _ => "do it on the host, after XDP_PASS",
+    };
+    check.hook(
+        format!("unsupported function id: {number}"),
+        format!("the card has no {name}"),
+        fix,
+    );
+}
+
+fn map(check: &mut Check<'_>, name: &str, address: u16, call: CallFacts) {
+    if address == 0 {
+        check.hook(
+            format!("{name}: not supported by FW"),
+            format!("the firmware has no routine for {name}"),
+            "use a firmware that has it",
+        );
+    }
+    stack_argument(check, name, call.arg2);
+}
+
+/// A key, value or event must be on the stack, at a constant place that is a multiple of 4.
+fn stack_argument(check: &mut Check<'_>, name: &str, argument: Option<PointerFacts>) {
+    let to = argument.map(|pointer| pointer.to);
+    let (Some(pointer), Some(Pointer::Stack { .. })) = (argument, to) else {
+        return check.hook(
+            format!("{name}: unsupported ptr type {}", type_number(to)),
+            format!("{name} takes what is on the stack only"),
+            "copy it into a local variable",
+        );
+    };
+    if pointer.id != 0 {
+        return check.hook(
+            format!("{name}: variable pointer"),
+            format!("{name} takes a constant place on the stack only"),
+            "use a local variable of its own",
+        );
+    }
+    if pointer.offset % 4 != 0 {
+        check.hook(
+            format!("{name}: unaligned stack pointer {}", -pointer.offset),
+            format!(
+                "the data of {name} is at {} from the frame pointer",
+                pointer.offset
+            ),
+            "align the variable to 4 bytes",
+        );
+    }
+}
+
+/// Words that are added to may only be set to zero: the card keeps them in another byte order.
+fn update(check: &mut Check<'_>, call: CallFacts) {
+    let (Some(map), Some(value)) = (call.map, call.arg3) else {
+        return;
+    };
+    let size = check
+        .module
+        .maps
+        .get(map as usize)
+        .map_or(0, |map| map.value_size);
+    for byte in 0..i64::from(size.min(64)) {
+        if call.maybe_nonzero >> byte & 1 == 0 {
+            continue;
+        }
+        if check.map_words.get(&(map, byte / 4)) == Some(&WordUse::Counted) {
+            let place = -(value.offset + byte) - 1;
+            return check.hook(
+                format!(
+                    "value at offset {byte}/{place} may be non-zero, bpf_map_update_elem() is required to initialize atomic counters to zero to avoid offload endian issues"
+                ),
+                format!("byte {byte} of the value is a counter, and may be set to more than zero"),
+                "create entries with zero and add to them",
+            );
+        }
+        check.updated.insert((map, byte / 4), ());
+    }
+}
+
+fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
+    if address == 0 {
+        return check.hook(
+            "event_output: not supported by FW",
+            "the firmware has no routine for events",
+            "count in a map",
+        );
+    }
+    let flags = call.arg3_range.unwrap_or(Range::FULL);
+    let is_current = flags
+        .as_constant()
+        .is_some_and(|flags| flags & CURRENT_CPU == CURRENT_CPU);
+    if !is_current && call.arg3_range.is_some() {
+        check.hook(
+            format!(
+                "event_output: must use BPF_F_CURRENT_CPU, var_off: {}",
+                known_bits(flags)
+            ),
+            "events of the card have no CPU to choose",
+            "pass BPF_F_CURRENT_CPU",
+        );
+    }
+    if let Some(Pointer::Stack { .. }) = call.arg4.map(|pointer| pointer.to) {
+        stack_argument(check, "event_output", call.arg4);
+    }
+}
+
+fn adjust_head(check: &mut Check<'_>) {
+    match check.profile.adjust_head.filter(AdjustHead::is_usable) {
+        None => check.hook(
+            "adjust_head not supported by FW",
+            "the firmware cannot change the start of a packet",
+            "do without",
+        ),
+        Some(limits) if limits.flags & AdjustHead::NO_META == 0 => check.hook(
+            "adjust_head: FW requires shifting metadata, not supported by the driver",
+            "the firmware wants metadata moved along, which the driver does not do",
+            "use a firmware with metadata elsewhere",
+        ),
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,238 @@
+//! Loads, stores and atomic additions by what they point to (`nfp_bpf_check_ptr`,
+//! `nfp_bpf_check_store`, `nfp_bpf_check_atomic`).
+
+use iom_core::isa::{AtomicOp, Insn, Operand, Size, encode};
+use iom_core::module::ProgramType;
+use iom_core::verifier::{InsnFacts, Pointer, PointerFacts};
+
+use super::{Check, Stage, WordUse};
+use crate::translate::{RX_QUEUE_INDEX, can_read_context};
+
+const ONE_KIND: &str = "access memory through one kind of pointer on all paths";
+
+/// The kernel's number of a register type (`enum bpf_reg_type` of Linux 6.1).
+pub(super) const fn type_number(pointer: Option<Pointer>) -> u32 {
+    match pointer {
+        None => 1,
+        Some(Pointer::Context) => 2,
+        Some(Pointer::Map { .. }) => 3,
+        Some(Pointer::MapValue { .. } | Pointer::MapValueOrNull { .. }) => 4,
+        Some(Pointer::Stack { .. }) => 6,
+        Some(Pointer::PacketMeta) => 7,
+        Some(Pointer::Packet) => 8,
+        Some(Pointer::PacketEnd) => 9,
+    }
+}
+
+pub(super) fn load(check: &mut Check<'_>, size: Size, off: i16, facts: &InsnFacts) {
+    let Some(pointer) = base(check, facts) else {
+        return;
+    };
+    match pointer.to {
+        Pointer::Context if !can_read_context(check.program.program_type, size, off) => {
+            let fields = match check.program.program_type {
+                ProgramType::SchedCls => "len, data and data_end",
+                _ => "data and data_end",
+            };
+            check.refuse(
+                Stage::Translate,
+                translation_failed(-95, check.slot),
+                format!("of the context, only {fields} can be read; this is byte {off}"),
+                "read it on the host, or do without",
+            );
+        }
+        Pointer::Stack { .. } => stack_access(check, size, off, pointer),
+        Pointer::MapValue { map } => {
+            map_value(check, map, size, off, pointer, WordUse::Read);
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn store(check: &mut Check<'_>, size: Size, off: i16, src: Operand, facts: &InsnFacts) {
+    let Operand::Reg(_) = src else {
+        // The hook accepts it without a look; the translator then knows no pointer.
+        return check.refuse(
+            Stage::Translate,
+            translation_failed(-95, check.slot),
+            "the driver cannot translate a store of a constant",
+            "store a variable that the compiler cannot fold, or compile with -mcpu=v3 or lower",
+        );
+    };
+    if facts.pointer.map(|pointer| pointer.to) == Some(Pointer::Context) {
+        return store_context(check, off);
+    }
+    let Some(pointer) = base(check, facts) else {
+        return;
+    };
+    match pointer.to {
+        Pointer::Stack { .. } => stack_access(check, size, off, pointer),
+        Pointer::MapValue { .. } => check.hook(
+            "map writes not supported",
+            "a map value can be read and added to, not written",
+            "count with __sync_fetch_and_add, call bpf_map_update_elem, or write from user space",
+        ),
+        _ => {}
+    }
+}
+
+fn store_context(check: &mut Check<'_>, off: i16) {
+    let is_xdp = check.program.program_type == ProgramType::Xdp;
+    if !is_xdp || off != RX_QUEUE_INDEX {
+        check.hook(
+            "unsupported store to context field",
+            format!("byte {off} of the context cannot be written"),
+            "of the context, only xdp_md.rx_queue_index can be written",
+        );
+    } else if !check.profile.queue_select {
+        check.hook(
+            "queue selection not supported by FW",
+            "the firmware does not let programs choose the RX queue",
+            "leave the choice to RSS",
+        );
+    }
+}
+
+pub(super) fn atomic(
+    check: &mut Check<'_>,
+    insn: Insn,
+    op: AtomicOp,
+    size: Size,
+    off: i16,
+    facts: &InsnFacts,
+) {
+    if op != (AtomicOp::Add { fetch: false }) {
+        let bytes = encode(&[insn]);
+        let operation = bytes.get(4..8).map_or(0, |imm| {
+            i32::from_le_bytes([imm[0], imm[1], imm[2], imm[3]])
+        });
+        return check.hook(
+            format!("atomic op not implemented: {operation}"),
+            "of the atomic operations the card has addition only, without its result",
+            "use additions and ignore what they return",
+        );
+    }
+    let to = facts.pointer.map(|pointer| pointer.to);
+    let (Some(pointer), Some(Pointer::MapValue { map })) = (facts.pointer, to) else {
+        return check.hook(
+            format!("atomic add not to a map value pointer: {}", type_number(to)),
+            "atomic additions are for map values only",
+            "count in a map",
+        );
+    };
+    if facts.addend.is_none() {
+        check.hook(
+            "atomic add not of a scalar: 2",
+            "what is added must be a number",
+            "add a number",
+        );
+    }
+    map_value(check, map, size, off, pointer, WordUse::Counted);
+}
+
+/// The base, if it is of a kind that can be followed.
+fn base(check: &mut Check<'_>, facts: &InsnFacts) -> Option<PointerFacts> {
+    let Some(pointer) = facts.pointer else {
+        check.hook(
+            "ptr type changed for instruction",
+            "what this pointer points to depends on the path, or is not known",
+            ONE_KIND,
+        );
+        return None;
+    };
+    match pointer.to {
+        Pointer::Context | Pointer::Packet | Pointer::MapValue { .. } | Pointer::Stack { .. } => {
+            Some(pointer)
+        }
+        Pointer::PacketMeta
+        | Pointer::PacketEnd
+        | Pointer::Map { .. }
+        | Pointer::MapValueOrNull { .. } => {
+            check.hook(
+                format!("unsupported ptr type: {}", type_number(Some(pointer.to))),
+                format!("access through a pointer to {}", pointer.to.name()),
+                ONE_KIND,
+            );
+            None
+        }
+    }
+}
+
+fn stack_access(check: &mut Check<'_>, size: Size, off: i16, pointer: PointerFacts) {
+    if pointer.id != 0 {
+        return check.hook(
+            "variable ptr stack access",
+            "the place on the stack is not constant",
+            "use constant indexes into local arrays",
+        );
+    }
+    let bytes = size.bytes() as i64;
+    let offset = pointer.offset + i64::from(off);
+    if offset.rem_euclid(bytes) != 0 {
+        check.refuse(
+            Stage::KernelVerifier,
+            format!(
+                "misaligned stack access off (0; 0)+{}+{off} size {bytes}",
+                pointer.offset
+            ),
+            format!("access of {bytes} bytes at {offset} from the frame pointer"),
+            "align it to its size",
+        );
+    }
+}
+
+fn map_value(
+    check: &mut Check<'_>,
+    map: u32,
+    size: Size,
+    off: i16,
+    pointer: PointerFacts,
+    new: WordUse,
+) {
+    if pointer.id != 0 || pointer.differs_by_path {
+        return check.hook(
+            "map value offset is variable",
+            "the place in the map value is not constant",
+            "use a constant index into the value, or one entry for each",
+        );
+    }
+    let (offset, bytes) = (pointer.offset + i64::from(off), size.bytes() as i64);
+    let value = check.module.maps.get(map as usize);
+    let value_size = value.map_or(0, |spec| i64::from(spec.value_size));
+    if offset < 0 || offset + bytes > value_size {
+        let end = offset + bytes;
+        return check.hook(
+            "map value access out-of-bounds",
+            format!("bytes {offset} to {end} of a map value of {value_size} bytes"),
+            "stay inside the value",
+        );
+    }
+    for word in offset / 4..=(offset + bytes - 1) / 4 {
+        let first = *check.map_words.entry((map, word)).or_insert(new);
+        let byte = offset.max(word * 4);
+        if first != new {
+            check.hook(
+                format!(
+                    "map value use type conflict {} vs {} off: {byte}",
+                    first.name(),
+                    new.name()
+                ),
+                format!("byte {byte} of the map value is both read and added to"),
+                "read counters from user space only",
+            );
+        } else if new == WordUse::Counted && check.updated.contains_key(&(map, word)) {
+            check.hook(
+                format!(
+                    "atomic counter in map value may already be initialized to non-zero value off: {byte}"
+                ),
+                format!("byte {byte} of the map value is added to, and was set by an update"),
+                "create the entry with zero and add to it afterwards",
+            );
+        }
+    }
+}
+
+fn translation_failed(errno: i32, slot: Option<usize>) -> String {
+    let translated = slot.unwrap_or_default();
+    format!("Translation failed with error {errno} (translated: {translated})")
+}

@@ -1,0 +1,116 @@
+//! From a program to the words that the driver would load, or every reason why not.
+
+use iom_core::module::Module;
+use iom_core::verifier::{AnalyzeError, Facts, analyze};
+
+use crate::check::{Reason, Stage, check};
+use crate::profile::FirmwareProfile;
+use crate::relocate::Image;
+use crate::translate::{Defect, Input, defects, mark_removed, translate};
+
+/// What is offloaded where.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The program's module.
+    pub module: &'a Module,
+    /// Index of the program.
+    pub entry: usize,
+    /// The firmware.
+    pub profile: &'a FirmwareProfile,
+    /// The card's table ids of the module's maps.
+    pub map_ids: &'a [u32],
+}
+
+/// A translated program.
+#[derive(Clone, Debug)]
+pub struct Offload {
+    /// Before relocation.
+    pub image: Image,
+    /// The image's words as the driver keeps them before relocation.
+    pub pre: Vec<u64>,
+    /// For this firmware, with ECC.
+    pub words: Vec<u64>,
+    /// Places that the driver translates wrongly.
+    pub defects: Vec<Defect>,
+}
+
+/// Translates a program from the facts of our own verifier.
+pub fn offload(request: Request<'_>) -> Result<Offload, Vec<Reason>> {
+    let program = &request.module.programs[request.entry];
+    let mut facts = analyze(program).map_err(|error| vec![cannot_follow(&error)])?;
+    mark_removed(program, &mut facts);
+    keep_exact(request, &mut facts);
+    let reasons = check(request.module, request.entry, &facts, request.profile);
+    if !reasons.is_empty() {
+        return Err(reasons);
+    }
+    offload_with(request, &facts)
+}
+
+/// Translates a program from given facts, which say that the driver's verifier accepted it.
+pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<Reason>> {
+    let input = Input {
+        program: &request.module.programs[request.entry],
+        facts,
+        profile: request.profile,
+        map_ids: request.map_ids,
+    };
+    let image = translate(input).map_err(|error| {
+        vec![Reason {
+            stage: Stage::Translate,
+            insn: (error.insn < input.program.insns.len()).then_some(error.insn),
+            driver: error.driver_message(),
+            message: error.kind.to_string(),
+            fix: None,
+        }]
+    })?;
+    let failed = |message: String| {
+        vec![Reason {
+            stage: Stage::Load,
+            insn: None,
+            driver: message.clone(),
+            message,
+            fix: None,
+        }]
+    };
+    let pre: Result<_, _> = image.words.iter().map(|word| word.to_bits()).collect();
+    Ok(Offload {
+        pre: pre.map_err(|error| failed(error.to_string()))?,
+        words: image
+            .relocate(request.profile)
+            .map_err(|error| failed(error.to_string()))?,
+        defects: defects(input),
+        image,
+    })
+}
+
+/// Where paths meet, our analysis keeps one of several offsets, and ids of loops are those of the
+/// last round: no pass may rest on pointers that this concerns.
+fn keep_exact(request: Request<'_>, facts: &mut Facts) {
+    let program = &request.module.programs[request.entry];
+    let mut insns = program.insns.iter().enumerate();
+    let has_loop = insns.any(|(slot, insn)| {
+        insn.jump_target(slot)
+            .is_some_and(|target| target <= slot as i64)
+    });
+    let pointers = facts
+        .insns
+        .iter_mut()
+        .filter_map(|insn| insn.pointer.as_mut());
+    for pointer in pointers.filter(|pointer| has_loop && pointer.id != 0) {
+        pointer.differs_by_path = true;
+    }
+}
+
+fn cannot_follow(error: &AnalyzeError) -> Reason {
+    let (AnalyzeError::LocalFunction { insn }
+    | AnalyzeError::KernelFunction { insn }
+    | AnalyzeError::LeavesProgram { insn }) = *error;
+    Reason {
+        stage: Stage::KernelVerifier,
+        insn: Some(insn),
+        driver: error.to_string(),
+        message: error.to_string(),
+        fix: None,
+    }
+}
