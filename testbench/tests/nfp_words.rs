@@ -315,7 +315,7 @@ fn report(file: &str) -> Option<String> {
 fn words_of_the_vectors() {
     if let Some(report) = report("vectors.jsonl") {
         expect![[r#"
-            93 programs, left out: ["a_perf_stack", "a_qsel_const", "c_perf"]
+            95 programs, left out: ["a_qsel_const"]
             4 differ: gathered copies
             2 differ: limits of adjust_head and adjust_tail
         "#]]
