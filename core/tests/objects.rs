@@ -181,6 +181,64 @@ fn files_that_are_no_bpf_objects() {
     }
 }
 
+/// The object with all relocations in the form with addends: those that stood in the places move
+/// beside the relocations, and the places hold garbage.
+fn with_addends(object: &[u8]) -> Vec<u8> {
+    let mut bytes = object.to_vec();
+    let at = |bytes: &[u8], at: usize, len: usize| {
+        let mut word = [0; 8];
+        word[..len].copy_from_slice(&bytes[at..at + len]);
+        u64::from_le_bytes(word) as usize
+    };
+    let table = at(object, 40, 8);
+    let header = |index: usize| table + 64 * index;
+    for index in 0..at(object, 60, 2) {
+        let section = header(index);
+        if at(object, section + 4, 4) != 9 {
+            continue;
+        }
+        let target = at(object, header(at(object, section + 44, 4)) + 24, 8);
+        let (start, len) = (at(object, section + 24, 8), at(object, section + 32, 8));
+        let new_start = bytes.len();
+        for rel in object[start..start + len].chunks(16) {
+            let place = target + at(rel, 0, 8);
+            let kind = at(rel, 8, 4);
+            // A call's field counts slots from the next one.
+            let (field, addend) = match kind {
+                10 => (
+                    4,
+                    (i64::from(at(object, place + 4, 4) as u32 as i32) + 1) * 8,
+                ),
+                1 => (4, at(object, place + 4, 4) as i64),
+                2 => (0, at(object, place, 8) as i64),
+                _ => (0, at(object, place, 4) as i64),
+            };
+            bytes[place + field..place + field + 4].fill(0x5a);
+            bytes.extend(rel);
+            bytes.extend(addend.to_le_bytes());
+        }
+        let len = (bytes.len() - new_start) as u64;
+        bytes[section + 4] = 4;
+        bytes[section + 24..section + 32].copy_from_slice(&(new_start as u64).to_le_bytes());
+        bytes[section + 32..section + 40].copy_from_slice(&len.to_le_bytes());
+        bytes[section + 56] = 24;
+    }
+    bytes
+}
+
+#[test]
+fn relocations_with_addends() {
+    for case in ["functions", "prog_array", "data", "btf_maps", "callbacks"] {
+        let object = fs::read(folder().join(case).with_extension("o")).expect("an object");
+        let describe = |bytes: &[u8]| describe(&load_object(bytes, "case").expect("a module"));
+        assert_eq!(
+            describe(&with_addends(&object)),
+            describe(&object),
+            "{case}"
+        );
+    }
+}
+
 #[test]
 fn functions_of_text_run_on_their_own() {
     let object = fs::read(folder().join("assembled.o")).expect("an object");

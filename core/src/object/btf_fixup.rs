@@ -96,7 +96,7 @@ fn is_extern(btf: &Btf, type_id: u32) -> bool {
 }
 
 /// Adds the symbols' values to the words that relocations name.
-fn relocate(elf: &Elf, section: &Section, bytes: &mut [u8]) -> Result<(), ObjectError> {
+pub(super) fn relocate(elf: &Elf, section: &Section, bytes: &mut [u8]) -> Result<(), ObjectError> {
     for found in elf.relocations(section) {
         let found = found?;
         let at = usize::try_from(found.offset).unwrap_or(usize::MAX);
@@ -108,7 +108,8 @@ fn relocate(elf: &Elf, section: &Section, bytes: &mut [u8]) -> Result<(), Object
             };
             return Err(section.error(found.offset, kind));
         }
-        let value = word(bytes, at).wrapping_add(found.symbol.value as u32);
+        let addend = found.addend.map_or(word(bytes, at), |addend| addend as u32);
+        let value = addend.wrapping_add(found.symbol.value as u32);
         put(bytes, at, value);
     }
     Ok(())

@@ -255,7 +255,8 @@ impl<'e, 'a> CodeTable<'e, 'a> {
                 },
                 relocation::CALL,
             ) => {
-                let bytes = (i64::from(off) + 1) * SLOT_LEN as i64;
+                let implicit = (i64::from(off) + 1) * SLOT_LEN as i64;
+                let bytes = found.addend.unwrap_or(implicit);
                 self.function(section, value.wrapping_add_signed(bytes))
             }
             (
@@ -265,6 +266,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
                 },
                 relocation::WIDE,
             ) => {
+                let addend = found.addend.map_or(addend, |addend| addend as u64);
                 let offset = value.wrapping_add(addend);
                 if self.elf.sections[section].executable {
                     return self.function(section, offset);

@@ -2,9 +2,9 @@
 //! lie inside the file and not over each other, so that nothing made of them outgrows the file.
 
 use object::elf::{
-    EM_BPF, ET_REL, FileHeader64, Rel64, SHF_COMPRESSED, SHF_EXECINSTR, SHN_UNDEF, SHT_NOBITS,
-    SHT_REL, SHT_RELA, SHT_SYMTAB, STB_LOCAL, STB_WEAK, STT_FUNC, STT_SECTION, STV_HIDDEN,
-    STV_INTERNAL, Sym64,
+    EM_BPF, ET_REL, FileHeader64, Rel64, Rela64, SHF_COMPRESSED, SHF_EXECINSTR, SHN_UNDEF,
+    SHT_NOBITS, SHT_REL, SHT_RELA, SHT_SYMTAB, STB_LOCAL, STB_WEAK, STT_FUNC, STT_SECTION,
+    STV_HIDDEN, STV_INTERNAL, Sym64,
 };
 use object::read::elf::{FileHeader, SectionHeader as _, SectionTable, Sym as _, SymbolTable};
 use object::{LittleEndian, SectionIndex};
@@ -32,7 +32,14 @@ pub(super) struct Section<'a> {
     /// Bytes in memory.
     pub(super) size: u64,
     pub(super) executable: bool,
-    relocations: &'a [Rel64<LittleEndian>],
+    relocations: Relocations<'a>,
+}
+
+/// Relocations as the file has them: the addend in the place that changes, or beside.
+#[derive(Clone, Copy, Debug)]
+enum Relocations<'a> {
+    Implicit(&'a [Rel64<LittleEndian>]),
+    Explicit(&'a [Rela64<LittleEndian>]),
 }
 
 /// A symbol.
@@ -76,6 +83,8 @@ pub(super) struct Relocation<'e, 'a> {
     pub(super) offset: u64,
     pub(super) kind: u32,
     pub(super) symbol: &'e Symbol<'a>,
+    /// The addend, where it is not in the place that changes (`SHT_RELA`).
+    pub(super) addend: Option<i64>,
 }
 
 impl<'a> Elf<'a> {
@@ -110,17 +119,32 @@ impl<'a> Elf<'a> {
         &self,
         section: &Section<'a>,
     ) -> impl Iterator<Item = Result<Relocation<'_, 'a>, ObjectError>> {
-        section.relocations.iter().map(|rel| {
-            let index = rel.r_sym(LE) as usize;
-            let symbol = self.symbols.get(index).ok_or_else(|| ObjectError::Elf {
-                message: format!("a relocation names symbol {index}, which does not exist"),
-            })?;
-            Ok(Relocation {
-                offset: rel.r_offset.get(LE),
-                kind: rel.r_type(LE),
-                symbol,
+        let (implicit, explicit) = match section.relocations {
+            Relocations::Implicit(found) => (found, &[][..]),
+            Relocations::Explicit(found) => (&[][..], found),
+        };
+        let implicit = implicit
+            .iter()
+            .map(|rel| (rel.r_offset.get(LE), rel.r_type(LE), rel.r_sym(LE), None));
+        let explicit = explicit.iter().map(|rel| {
+            let addend = Some(rel.r_addend.get(LE));
+            let (kind, symbol) = (rel.r_type(LE, false), rel.r_sym(LE, false));
+            (rel.r_offset.get(LE), kind, symbol, addend)
+        });
+        implicit
+            .chain(explicit)
+            .map(|(offset, kind, index, addend)| {
+                let symbol = self.symbols.get(index as usize);
+                let symbol = symbol.ok_or_else(|| ObjectError::Elf {
+                    message: format!("a relocation names symbol {index}, which does not exist"),
+                })?;
+                Ok(Relocation {
+                    offset,
+                    kind,
+                    symbol,
+                    addend,
+                })
             })
-        })
     }
 }
 
@@ -172,7 +196,7 @@ fn read_sections<'a>(
             data: &[],
             size: header.sh_size.get(LE),
             executable: flags & u64::from(SHF_EXECINSTR) != 0,
-            relocations: &[],
+            relocations: Relocations::Implicit(&[]),
         };
         if flags & u64::from(SHF_COMPRESSED) != 0 {
             return Err(section.error(0, ObjectErrorKind::Compressed));
@@ -213,16 +237,18 @@ fn read_relocations<'a>(
             let message = format!("relocations for section {target}, which does not exist");
             return Err(ObjectError::Elf { message });
         };
-        if kind == SHT_RELA {
-            return Err(sections[index.0].error(0, ObjectErrorKind::Rela));
-        }
-        if !relocations.is_empty() {
+        if !matches!(relocations, Relocations::Implicit([])) {
             let target = (*target_name).to_owned();
             let kind = ObjectErrorKind::SecondRelocations { target };
             return Err(sections[index.0].error(0, kind));
         }
-        let found = header.rel(LE, bytes).map_err(broken)?;
-        sections[target].relocations = found.map_or(&[], |(relocations, _)| relocations);
+        sections[target].relocations = if kind == SHT_RELA {
+            let found = header.rela(LE, bytes).map_err(broken)?;
+            Relocations::Explicit(found.map_or(&[], |(relocations, _)| relocations))
+        } else {
+            let found = header.rel(LE, bytes).map_err(broken)?;
+            Relocations::Implicit(found.map_or(&[], |(relocations, _)| relocations))
+        };
     }
     Ok(())
 }

@@ -84,9 +84,6 @@ pub enum ObjectErrorKind {
     /// A section with the compressed flag.
     #[error("compressed sections are not supported; use objcopy --decompress-debug-sections")]
     Compressed,
-    /// Relocations with addends, which BPF does not use.
-    #[error("relocations with addends (SHT_RELA) are not supported")]
-    Rela,
     /// A second relocation section for the same section.
     #[error("a second relocation section for section {target}")]
     SecondRelocations {

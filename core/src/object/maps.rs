@@ -78,6 +78,7 @@ impl<'a> ObjectMaps<'a> {
         symbols.sort_by_key(|symbol| symbol.value);
         let ends = symbols.iter().skip(1).map(|symbol| symbol.value);
         let ends: Vec<_> = ends.chain([section.size]).collect();
+        let mut linked = Vec::new();
         for (symbol, end) in symbols.iter().zip(ends) {
             let len = end.saturating_sub(symbol.value);
             let spec = Reader::at(section.data, symbol.value as usize)
@@ -85,9 +86,42 @@ impl<'a> ObjectMaps<'a> {
                 .ok_or(MapErrorKind::LegacySize { len })
                 .and_then(|bytes| legacy_declaration(symbol.name, bytes))
                 .map_err(|kind| map_error(symbol.name, kind))?;
-            self.declare(index, symbol.value, spec);
+            let (spec, links) = spec;
+            let map = self.declare(index, symbol.value, spec);
+            linked.push((map, links));
         }
+        self.link_inner_maps(&linked);
         Ok(())
+    }
+
+    /// Inner maps of iproute2's declarations: an outer map names the id of its inner ones, and each
+    /// of those its place in the outer one.
+    fn link_inner_maps(&mut self, linked: &[(u32, Links)]) {
+        for (outer, links) in linked.iter().filter(|(_, links)| links.inner_id != 0) {
+            let inner = linked
+                .iter()
+                .filter(|(_, other)| other.id == links.inner_id);
+            for (map, place) in inner {
+                let template = self.specs[*map as usize].clone();
+                let spec = &mut self.specs[*outer as usize];
+                if !matches!(spec.map_type, MapType::ArrayOfMaps | MapType::HashOfMaps) {
+                    break;
+                }
+                spec.inner.get_or_insert_with(|| {
+                    Box::new(MapSpec {
+                        name: format!("{}.inner", spec.name),
+                        pin_by_name: false,
+                        ..template
+                    })
+                });
+                if place.inner_index != u32::MAX && spec.key_size == 4 {
+                    spec.initial.push(InitialEntry {
+                        key: place.inner_index.to_le_bytes().to_vec(),
+                        value: InitialValue::Map(*map),
+                    });
+                }
+            }
+        }
     }
 
     fn read_btf(&mut self, elf: &Elf<'a>, btf: Option<&Btf>) -> Result<(), ObjectError> {
@@ -144,7 +178,10 @@ impl<'a> ObjectMaps<'a> {
                 return Err(section.error(found.offset, kind));
             };
             let slot = (found.offset - first) / POINTER_LEN;
-            let offset = symbol.value.wrapping_add(u64::from_le_bytes(*bytes));
+            let addend = found
+                .addend
+                .map_or(u64::from_le_bytes(*bytes), |addend| addend as u64);
+            let offset = symbol.value.wrapping_add(addend);
             self.static_value(elf, map, slot, expected, symbol, offset)?;
         }
         Ok(())
@@ -259,23 +296,43 @@ fn data_map(section: &Section, btf: Option<&Btf>, read_only: bool) -> MapSpec {
     spec
 }
 
-/// `struct bpf_map_def`: five 32-bit fields; longer forms of other loaders must be zero beyond.
-fn legacy_declaration(name: &str, bytes: &[u8]) -> Result<MapSpec, MapErrorKind> {
+/// What iproute2's declarations say of each other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Links {
+    id: u32,
+    inner_id: u32,
+    /// Place in the outer map; all ones for none.
+    inner_index: u32,
+}
+
+/// `struct bpf_map_def`: five 32-bit fields, or iproute2's `struct bpf_elf_map` of 28 or 36 bytes,
+/// which has more; other forms must be zero beyond the five.
+fn legacy_declaration(name: &str, bytes: &[u8]) -> Result<(MapSpec, Links), MapErrorKind> {
     const LEN: usize = 20;
+    const IPROUTE2: [usize; 2] = [28, 36];
     let len = bytes.len() as u64;
     let mut reader = Reader::at(bytes, 0);
     let mut word = || reader.u32().ok_or(MapErrorKind::LegacySize { len });
     let number = word()?;
     let (key_size, value_size) = (word()?, word()?);
     let (max_entries, flags) = (word()?, word()?);
-    if let Some(byte) = bytes[LEN..].iter().position(|byte| *byte != 0) {
+    let mut links = Links::default();
+    let mut pinning = 0;
+    if IPROUTE2.contains(&bytes.len()) {
+        (links.id, pinning) = (word()?, word()?);
+        if bytes.len() == IPROUTE2[1] {
+            (links.inner_id, links.inner_index) = (word()?, word()?);
+        }
+    } else if let Some(byte) = bytes[LEN..].iter().position(|byte| *byte != 0) {
         return Err(MapErrorKind::LegacyField { byte: LEN + byte });
     }
     let map_type = MapType::from_number(number).ok_or(MapErrorKind::UnknownType { number })?;
     let mut spec = MapSpec::new(name, map_type, key_size, value_size, max_entries);
     spec.flags = MapFlags(flags);
+    // For the object or for the namespace: here there is one place for both.
+    spec.pin_by_name = pinning != 0;
     round_ring_size(&mut spec);
-    Ok(spec)
+    Ok((spec, links))
 }
 
 /// libbpf rounds a ring buffer up to a power of two of whole pages.

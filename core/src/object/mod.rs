@@ -24,7 +24,7 @@ pub mod vector;
 use btf::Btf;
 use btf_ext::BtfExt;
 use code::CodeTable;
-use elf::Elf;
+use elf::{Elf, Relocation};
 use externs::ConfigVariables;
 use maps::ObjectMaps;
 use programs::Programs;
@@ -148,15 +148,21 @@ fn read_btf(elf: &Elf) -> Result<(Option<Vec<u8>>, Option<Btf>), ObjectError> {
 }
 
 fn read_btf_ext(elf: &Elf, btf: Option<&Btf>) -> Result<BtfExt, ObjectError> {
-    match (elf.section(".BTF.ext"), btf) {
-        (Some((_, section)), Some(btf)) => {
-            BtfExt::parse(section.data, btf).map_err(|error| ObjectError::Btf {
-                section: ".BTF.ext",
-                error,
-            })
-        }
-        _ => Ok(BtfExt::default()),
+    let (Some((_, section)), Some(btf)) = (elf.section(".BTF.ext"), btf) else {
+        return Ok(BtfExt::default());
+    };
+    let mut bytes = section.data.to_vec();
+    // As compiled it is final already, but for addends that stand elsewhere.
+    if let Some(Ok(Relocation {
+        addend: Some(_), ..
+    })) = elf.relocations(section).next()
+    {
+        btf_fixup::relocate(elf, section, &mut bytes)?;
     }
+    BtfExt::parse(&bytes, btf).map_err(|error| ObjectError::Btf {
+        section: ".BTF.ext",
+        error,
+    })
 }
 
 /// Text of the `license` section, up to its NUL.
