@@ -1,5 +1,6 @@
-//! One small program for each map type, `maps/NAME.bpf` with the seeds `maps/NAME.json`: the
-//! simulator and the kernel agree on what it does and on what its maps hold afterwards.
+//! One small program for each map type, `maps/NAME.bpf` with the seeds `maps/NAME.json`, and objects of
+//! clang, `objects/NAME.o`: the simulator and the kernel agree on what they do and on what their maps
+//! hold afterwards.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -62,11 +63,15 @@ fn kernel_and_simulator_agree_on_every_map_type() {
     }
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("frames.json"), frames()).unwrap();
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/maps");
-    let mut programs: Vec<PathBuf> = std::fs::read_dir(programs)
-        .unwrap()
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut programs: Vec<PathBuf> = ["maps", "objects"]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(tests.join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "bpf"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|end| end == "bpf" || end == "o")
+        })
         .collect();
     programs.sort();
     let failures: Vec<String> = programs

@@ -103,7 +103,9 @@ pub(crate) struct KernelMap {
 
 impl KernelMap {
     pub(crate) fn create(spec: &MapSpec) -> Result<Self, Errno> {
+        let inner = spec.inner.as_deref().map(Self::create).transpose()?;
         let fd = Attr::new()
+            .u32(20, inner.as_ref().map_or(0, Self::fd))
             .u32(0, spec.map_type.number())
             .u32(4, spec.key_size)
             .u32(8, spec.value_size)

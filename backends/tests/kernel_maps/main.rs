@@ -8,7 +8,9 @@ use bpf::{
     possible_cpus,
 };
 use iom_core::abi::QueueId;
-use iom_core::map::{Errno, Map, MapFlags, MapSpec, MapType, MapValue};
+use iom_core::map::{
+    Errno, InitialEntry, InitialValue, Map, MapFlags, MapSet, MapSpec, MapType, MapValue,
+};
 
 /// Whether the kernel takes part; prints why not.
 fn kernel_is_here(test: &str) -> bool {
@@ -266,6 +268,23 @@ fn kernel_lpm_tries() {
     trie.spec.key_size = 6;
     trie.key = lpm_key;
     compare_all("kernel_lpm_tries", &[trie], 12);
+    // The shortest and the longest keys, prefixes of every length and beyond.
+    let mut shortest = case(MapType::LpmTrie, 40).flags(MapFlags::NO_PREALLOC);
+    shortest.spec.key_size = 5;
+    shortest.key = |random| {
+        let len = random.below(10) as u32;
+        [&len.to_le_bytes()[..], &[random.below(8) as u8 * 0x24]].concat()
+    };
+    let mut longest = case(MapType::LpmTrie, 40).flags(MapFlags::NO_PREALLOC);
+    longest.spec.key_size = 260;
+    longest.key = |random| {
+        let len = [0, 1, 2046, 2047, 2048, 2049, u64::from(u32::MAX)][random.below(7) as usize];
+        let mut data = vec![0_u8; 256];
+        data[0] = random.below(2) as u8 * 0x80;
+        data[255] = random.below(4) as u8;
+        [&(len as u32).to_le_bytes()[..], &data].concat()
+    };
+    compare_all("kernel_lpm_tries", &[shortest, longest], 6);
 }
 
 #[test]
@@ -568,6 +587,86 @@ fn kernel_access() {
     compare_all("kernel_access", &cases, 1);
 }
 
+/// What may be the template of a map of maps, and which maps fit it.
+#[test]
+fn kernel_maps_of_maps() {
+    if !kernel_is_here("kernel_maps_of_maps") {
+        return;
+    }
+    let spec = |map_type, key, value, max_entries, flags| {
+        let mut spec = MapSpec::new("inner", map_type, key, value, max_entries);
+        spec.flags = MapFlags(flags);
+        spec
+    };
+    let inner_map = MapFlags::INNER_MAP;
+    let mut nested = spec(MapType::ArrayOfMaps, 4, 4, 2, 0);
+    nested.inner = Some(Box::new(spec(MapType::Array, 4, 4, 1, 0)));
+    let inners = [
+        spec(MapType::Array, 4, 4, 1, 0),
+        spec(MapType::Array, 4, 4, 2, 0),
+        spec(MapType::Array, 4, 8, 2, 0),
+        spec(MapType::Array, 4, 4, 1, inner_map),
+        spec(MapType::Array, 4, 4, 2, inner_map),
+        spec(MapType::PercpuArray, 4, 4, 1, 0),
+        spec(MapType::PercpuArray, 4, 4, 2, 0),
+        spec(MapType::Hash, 4, 4, 1, 0),
+        spec(MapType::Hash, 4, 4, 2, 0),
+        spec(MapType::Hash, 8, 4, 2, 0),
+        spec(MapType::Hash, 4, 4, 2, MapFlags::NO_PREALLOC),
+        spec(MapType::LruHash, 4, 4, 9, 0),
+        spec(MapType::LruPercpuHash, 4, 4, 9, 0),
+        spec(MapType::PercpuHash, 4, 4, 9, 0),
+        spec(MapType::LpmTrie, 8, 4, 9, MapFlags::NO_PREALLOC),
+        spec(MapType::Queue, 0, 4, 9, 0),
+        spec(MapType::Stack, 0, 4, 9, 0),
+        spec(MapType::BloomFilter, 0, 4, 9, 0),
+        spec(MapType::Ringbuf, 0, 0, 4096, 0),
+        spec(MapType::Ringbuf, 0, 0, 8192, 0),
+        spec(MapType::Devmap, 4, 4, 2, 0),
+        spec(MapType::Devmap, 4, 4, 3, 0),
+        spec(MapType::DevmapHash, 4, 4, 2, 0),
+        spec(MapType::Cpumap, 4, 4, 2, 0),
+        spec(MapType::Xskmap, 4, 4, 2, 0),
+        spec(MapType::Xskmap, 4, 4, 3, 0),
+        spec(MapType::PerfEventArray, 4, 4, 2, 0),
+        spec(MapType::PerfEventArray, 4, 4, 3, 0),
+        spec(MapType::ProgArray, 4, 4, 2, 0),
+        nested,
+    ];
+    let mut differences = Vec::new();
+    for outer_type in [MapType::ArrayOfMaps, MapType::HashOfMaps] {
+        for template in &inners {
+            let mut outer = MapSpec::new("outer", outer_type, 4, 4, 2);
+            outer.inner = Some(Box::new(template.clone()));
+            let kernel = KernelMap::create(&outer);
+            let ours = Map::create(&outer, 1).map_err(|error| error.errno());
+            let created = (kernel.as_ref().err(), ours.as_ref().err());
+            if created.0 != created.1 {
+                differences.push(format!("{outer_type:?} of {template:?}: {created:?}"));
+            }
+            let Ok(kernel) = kernel else { continue };
+            for inner in &inners {
+                let map = KernelMap::create(inner).unwrap();
+                let number = MapValue::Plain(map.fd().to_le_bytes().to_vec());
+                let expected = kernel.update(&[0; 4], &number, 0);
+                let mut outer = outer.clone();
+                outer.initial.push(InitialEntry {
+                    key: vec![0; 4],
+                    value: InitialValue::Map(0),
+                });
+                let set = MapSet::create(&[inner.clone(), outer], 1);
+                let got = set.map(|_| ()).map_err(|error| error.errno());
+                if got != expected {
+                    differences.push(format!(
+                        "{template:?} takes {inner:?}: kernel {expected:?}, ours {got:?}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
 /// What the kernel says to declarations, good and bad.
 #[test]
 fn kernel_creation() {
@@ -586,6 +685,8 @@ fn kernel_creation() {
         MapType::BloomFilter,
         MapType::PerfEventArray,
         MapType::Xskmap,
+        MapType::ArrayOfMaps,
+        MapType::HashOfMaps,
         MapType::LpmTrie,
         MapType::ProgArray,
         MapType::Ringbuf,
@@ -605,6 +706,9 @@ fn kernel_creation() {
             for &flags in &flags {
                 let mut spec = MapSpec::new("m", map_type, key, value, max_entries);
                 spec.flags = MapFlags(flags);
+                if map_type.holds_maps() {
+                    spec.inner = Some(Box::new(MapSpec::new("inner", MapType::Array, 4, 4, 1)));
+                }
                 // Ours has the default size that libbpf gives it.
                 if map_type == MapType::PerfEventArray && max_entries == 0 {
                     continue;

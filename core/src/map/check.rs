@@ -41,7 +41,12 @@ pub(super) fn check(spec: &MapSpec) -> Result<(), MapError> {
         }
         MapType::Xskmap => check_xskmap(spec),
         MapType::ArrayOfMaps => check_array(spec).and_then(|()| check_inner(spec)),
-        MapType::HashOfMaps => check_hash(spec).and_then(|()| check_inner(spec)),
+        MapType::HashOfMaps => {
+            let value = spec.value_size == 4;
+            require(spec, "value_size", value, "4", Errno::EINVAL)?;
+            check_hash(spec)?;
+            check_inner(spec)
+        }
         MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash => {
             check_hash(spec)
         }
@@ -178,7 +183,6 @@ fn check_hash(spec: &MapSpec) -> Result<(), MapError> {
 
 /// What `bpf_map_meta_alloc` demands of the template of a map of maps.
 fn check_inner(spec: &MapSpec) -> Result<(), MapError> {
-    require(spec, "value_size", spec.value_size == 4, "4", Errno::EINVAL)?;
     let error = |reason, errno| MapError::Inner {
         name: spec.name.clone(),
         reason,
@@ -201,10 +205,7 @@ fn check_inner(spec: &MapSpec) -> Result<(), MapError> {
 /// xskmaps the same number of entries unless `BPF_F_INNER_MAP` says otherwise.
 pub(super) fn fits_template(template: &MapSpec, inner: &MapSpec) -> bool {
     let facts = |spec: &MapSpec| (spec.map_type, spec.key_size, spec.value_size, spec.flags);
-    let sized = matches!(
-        template.map_type,
-        MapType::Array | MapType::PercpuArray | MapType::Xskmap
-    );
+    let sized = matches!(template.map_type, MapType::Array | MapType::Xskmap);
     let any_size = !sized || template.flags.contains(MapFlags::INNER_MAP);
     facts(template) == facts(inner) && (any_size || template.max_entries == inner.max_entries)
 }
