@@ -20,8 +20,8 @@ use simulation::{Seen, simulate};
 const PORTS: u32 = 2;
 
 /// Does what the packet's bytes 14 and 15 say: an action, or 4 for a redirect through `ports` and 5
-/// and 6 for one through a cpumap without and with a program; byte 15 is the key. Each program that
-/// sees the packet marks it.
+/// and 6 for one through a cpumap without and with a program; byte 15 is the key. 7 is a tail call,
+/// which sends the packet back. Each program that sees the packet marks it.
 const MODULE: &str = "
 .license \"GPL\"
 .map ports devmap key 4 value 8 max 4
@@ -32,7 +32,10 @@ const MODULE: &str = "
 .entry 00000000 = c000000000000000
 .map worked cpumap key 4 value 8 max 1
 .entry 00000000 = c000000003000000
+.map jumps prog_array key 4 value 4 max 1
+.entry 00000000 = program tail
 .program main xdp
+    r6 = r1
     r2 = *(u32 *)(r1 + 0)
     r3 = *(u32 *)(r1 + 4)
     r4 = r2
@@ -50,6 +53,12 @@ const MODULE: &str = "
     if r0 == 5 goto redirect
     r1 = map[worked] ll
     if r0 == 6 goto redirect
+    if r0 != 7 goto out
+    r1 = r6
+    r2 = map[jumps] ll
+    r3 = 0
+    call bpf_tail_call
+    r0 = 1
 out:
     exit
 redirect:
@@ -81,10 +90,21 @@ out:
     r0 = 2
 out:
     exit
+.program tail xdp
+    r2 = *(u32 *)(r1 + 0)
+    r3 = *(u32 *)(r1 + 4)
+    r0 = 1
+    r4 = r2
+    r4 += 20
+    if r4 > r3 goto out
+    *(u8 *)(r2 + 17) = 0x7a
+    r0 = 3
+out:
+    exit
 ";
 
 /// Bytes 14, 15 and 19 of the frames: what to do, key, and whether the program behind drops it.
-const CASES: [(u8, u8, u8); 13] = [
+const CASES: [(u8, u8, u8); 14] = [
     (0, 0, 0),
     (1, 0, 0),
     (2, 0, 0),
@@ -97,6 +117,7 @@ const CASES: [(u8, u8, u8); 13] = [
     (5, 0, 0),
     (6, 0, 0),
     (6, 0, 1),
+    (7, 0, 0),
     (9, 0, 0),
 ];
 
@@ -215,8 +236,8 @@ fn check_mode(network: &Network, mode: Mode) {
         (count(&seen.far), count(&seen.host))
     };
     // Of three rounds on two ports. Far end 0: its port's TX, devmap key 0 from both; far end 1: its
-    // port's TX, keys 1 and 2 from both. Stacks: pass, both cpumaps. The rest is dropped.
-    assert_eq!(counts(&simulated), (vec![9, 15], vec![9, 9]));
+    // port's TX, keys 1 and 2 from both; each its port's tail calls. Stacks: pass, both cpumaps. The rest is dropped.
+    assert_eq!(counts(&simulated), (vec![12, 18], vec![9, 9]));
     assert_eq!(counts(&live), counts(&simulated), "{mode}");
     assert_eq!(live, simulated, "{mode}");
 }
