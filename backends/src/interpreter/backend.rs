@@ -323,6 +323,7 @@ impl QueueWorker<'_> {
         let arguments = [address::address(Kind::Context, 0, 0), 0];
         let entry = self.loaded.entry;
         let result = self.machine.run(entry, arguments, &mut packet, observer);
+        self.machine.memory.release_lock();
         if packet.rings_used {
             self.drain(&mut packet);
         }

@@ -134,6 +134,7 @@ impl<'m> Machine<'m> {
             }
             number::XDP_LOAD_BYTES => self.load_bytes(call, packet)?,
             number::XDP_STORE_BYTES => self.store_bytes(call, packet)?,
+            number::SPIN_LOCK | number::SPIN_UNLOCK => self.spin_lock(call)?,
             number::RINGBUF_QUERY => self.ring(call, packet)?.query(call.get(2)),
             number::RINGBUF_OUTPUT => self.ringbuf_output(call, packet)?,
             number::RINGBUF_RESERVE => self.ringbuf_reserve(call, packet)?,
@@ -324,6 +325,15 @@ impl<'m> Machine<'m> {
             });
         }
         Ok(0)
+    }
+
+    fn spin_lock(&mut self, call: &Call) -> Result<u64, Fault> {
+        let at = call.get(1);
+        let (done, expected) = match call.helper {
+            number::SPIN_LOCK => (self.memory.lock(at), "a spin lock that becomes free"),
+            _ => (self.memory.unlock(at), "the spin lock that is held"),
+        };
+        done.map(|()| 0).ok_or_else(|| call.unfit(1, expected))
     }
 
     fn csum_diff(&self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {

@@ -17,6 +17,8 @@ use super::context;
 pub(super) const STACK_BYTES: usize = 512;
 /// Call depth at most: `MAX_CALL_FRAMES`.
 pub(super) const FRAMES_MAX: usize = 8;
+/// How often a worker tries to take a lock, letting others run in between.
+const LOCK_TRIES: u32 = 1 << 20;
 /// How many of the latest values are looked through before one gets a new number.
 const RECENT_VALUES: usize = 8;
 
@@ -49,6 +51,8 @@ pub(super) struct Memory<'m> {
     values: Vec<Value<'m>>,
     global_values: usize,
     records: Vec<Record<'m>>,
+    /// The lock that the program holds; one at most.
+    lock: Option<SharedBytes<'m>>,
     /// The key that the callback at each call depth looks at.
     keys: [Vec<u8>; FRAMES_MAX],
     /// Memory of a `raw` program.
@@ -68,6 +72,7 @@ impl<'m> Memory<'m> {
             global_values: values.len(),
             values,
             records: Vec::new(),
+            lock: None,
             keys: std::array::from_fn(|_| Vec::new()),
             raw,
         }
@@ -105,6 +110,43 @@ impl<'m> Memory<'m> {
             self.values.push(Value { bytes, map });
         }
         address::address(Kind::Value, number as u32, 0)
+    }
+
+    /// Takes the spin lock in a map value, once no other worker holds it. `None` if there is no
+    /// such lock, the program holds one, or this one never becomes free.
+    pub(super) fn lock(&mut self, at: u64) -> Option<()> {
+        let word = self.lock_word(at).filter(|_| self.lock.is_none())?;
+        let lock = word.atomic_u32(0)?;
+        for _ in 0..LOCK_TRIES {
+            if lock.compare_exchange(0, 1, SeqCst, SeqCst).is_ok() {
+                self.lock = Some(word);
+                return Some(());
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+
+    /// Gives the lock back. `None` if it is not the one that the program holds.
+    pub(super) fn unlock(&mut self, at: u64) -> Option<()> {
+        let word = self.lock_word(at)?;
+        self.lock.filter(|held| held.address() == word.address())?;
+        self.release_lock();
+        Some(())
+    }
+
+    /// Gives back what lock the program holds, so that it blocks nobody.
+    pub(super) fn release_lock(&mut self) {
+        if let Some(lock) = self.lock.take().and_then(|word| word.atomic_u32(0)) {
+            lock.store(0, SeqCst);
+        }
+    }
+
+    fn lock_word(&self, at: u64) -> Option<SharedBytes<'m>> {
+        if address::kind(at) != Some(Kind::Value) {
+            return None;
+        }
+        self.value(at, Access::Write)?.slice(address::offset(at), 4)
     }
 
     /// The address of the key that the callback at this depth looks at.

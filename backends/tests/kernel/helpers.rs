@@ -1,6 +1,13 @@
 //! Helpers on interpreter and kernel: whatever they return and write is the same.
 
-use crate::support::{Run, frame, kernel_is_here, plain, run};
+use std::sync::Arc;
+
+use iom_backends::interpreter::Interpreter;
+use iom_backends::kernel::KernelBackend;
+
+use crate::support::{
+    Run, assert_same, frame, kernel_is_here, lock_types, module, plain, run, run_module,
+};
 
 const PACKET: [u8; 60] = [0xab; 60];
 
@@ -482,4 +489,64 @@ fn kernel_numbers_of_the_machine() {
          exit",
     );
     assert_eq!([word(&out, 0), word(&out, 1)], [0, 1_000_000_000_000]);
+}
+
+#[test]
+fn kernel_counts_under_a_lock() {
+    if !kernel_is_here() {
+        return;
+    }
+    let text = ".license \"GPL\"
+         .map counters array key 4 value 8 max 1
+         .program main xdp
+         *(u32 *)(r10 - 4) = 0
+         r2 = r10
+         r2 += -4
+         r1 = map[counters] ll
+         call map_lookup_elem
+         if r0 == 0 goto out
+         r6 = r0
+         r1 = r6
+         call spin_lock
+         r7 = *(u32 *)(r6 + 4)
+         r7 += 1
+         *(u32 *)(r6 + 4) = r7
+         r1 = r6
+         call spin_unlock
+         r0 = r7
+         out:
+         exit";
+    let mut locked = iom_core::module::Module::clone(&module(text));
+    locked.btf = Some(lock_types());
+    locked.maps[0].btf_types = (1, 3);
+    let locked = Arc::new(locked);
+    let frames: Vec<_> = (0..3).map(|id| frame(id, &PACKET)).collect();
+    let interpreter = run_module(&Interpreter::default(), &locked, frames.clone());
+    let kernel = run_module(&KernelBackend::default(), &locked, frames);
+    assert_same("lock", &interpreter, &kernel, &locked);
+    let value = plain(&kernel.maps[0], &[0; 4]);
+    assert_eq!(value, Some(vec![0, 0, 0, 0, 3, 0, 0, 0]));
+}
+
+#[test]
+fn locks_are_not_taken_twice_nor_given_back_unheld() {
+    let run = |calls: &str| {
+        let text = format!(
+            ".map counters array key 4 value 8 max 1
+             r6 = map[counters] + 0 ll
+             {calls}
+             r0 = 2
+             exit"
+        );
+        let frames = vec![frame(0, &PACKET), frame(1, &PACKET)];
+        let run = run_module(&Interpreter::default(), &module(&text), frames);
+        let traps = run.outcomes.iter().map(|outcome| outcome.trap.is_some());
+        traps.collect::<Vec<_>>()
+    };
+    let (lock, unlock) = ("r1 = r6\ncall spin_lock\n", "r1 = r6\ncall spin_unlock\n");
+    assert_eq!(run(&[lock, unlock].concat()), [false, false]);
+    assert_eq!(run(&[lock, lock].concat()), [true, true]);
+    assert_eq!(run(unlock), [true, true]);
+    // What one packet holds does not block the next.
+    assert_eq!(run(lock), [false, false]);
 }

@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod fib;
+mod fragments;
 mod helpers;
 mod programs;
 mod run;

@@ -47,15 +47,33 @@ pub(crate) fn module(text: &str) -> Arc<Module> {
 
 /// BTF with an `int` (1), a function type (2) and so many static functions behind it.
 fn function_types(functions: usize) -> Vec<u8> {
-    const INT: u32 = 1 << 24;
     const FUNC: u32 = 12 << 24;
     const FUNC_PROTO: u32 = 13 << 24;
-    // Name, kind and a type; an integer has its bits behind that.
-    let mut types = vec![1, INT, 4, 32, 0, FUNC_PROTO, 1];
+    let mut types = vec![0, FUNC_PROTO, 1];
     for _ in 0..functions {
         types.extend([5, FUNC, 2]);
     }
-    let strings = b"\0int\0function\0";
+    btf(&types, b"\0int\0function\0")
+}
+
+/// BTF with an `int` (1) and `struct { struct bpf_spin_lock (2); int; }` (3).
+pub(crate) fn lock_types() -> Vec<u8> {
+    const STRUCT: u32 = 4 << 24;
+    let members = [
+        [5, STRUCT | 1, 4],
+        [19, 1, 0],
+        [0, STRUCT | 2, 8],
+        [19, 2, 0],
+        [23, 1, 32],
+    ];
+    btf(&members.concat(), b"\0int\0bpf_spin_lock\0val\0count\0")
+}
+
+/// BTF with an `int`, whose name is at 1, as the first type and these behind it.
+fn btf(types: &[u32], strings: &[u8]) -> Vec<u8> {
+    const INT: u32 = 1 << 24;
+    // Name, kind, size and bits.
+    let types = [&[1, INT, 4, 32], types].concat();
     let types_len = 4 * types.len() as u32;
     let lengths = [24, 0, types_len, types_len, strings.len() as u32];
     let words = |words: &[u32]| {

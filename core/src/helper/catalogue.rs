@@ -167,7 +167,7 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 use Argument::{
     AllocationSize, Anything, Callback, ConstString, Context, FixedReadWrite, FixedWrite, Map,
     MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite, RingbufRecord, Size,
-    StackOrNull,
+    SpinLock, StackOrNull,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
@@ -230,6 +230,8 @@ pub mod number {
     pub const MAP_PUSH_ELEM: u32 = 87;
     pub const MAP_POP_ELEM: u32 = 88;
     pub const MAP_PEEK_ELEM: u32 = 89;
+    pub const SPIN_LOCK: u32 = 93;
+    pub const SPIN_UNLOCK: u32 = 94;
     pub const STRTOL: u32 = 105;
     pub const STRTOUL: u32 = 106;
     pub const JIFFIES64: u32 = 118;
@@ -387,6 +389,24 @@ const CATALOGUE: &[(u32, Prototype)] = &[
         number::MAP_PEEK_ELEM,
         Prototype {
             arguments: &[Map, MapValueWrite],
+            ..PLAIN
+        },
+    ),
+    (
+        number::SPIN_LOCK,
+        Prototype {
+            arguments: &[SpinLock],
+            returns: Returns::Nothing,
+            program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
+        number::SPIN_UNLOCK,
+        Prototype {
+            arguments: &[SpinLock],
+            returns: Returns::Nothing,
+            program_types: DEVICE_TYPES,
             ..PLAIN
         },
     ),
@@ -587,6 +607,8 @@ mod tests {
                 "map_push_elem",
                 "map_pop_elem",
                 "map_peek_elem",
+                "spin_lock",
+                "spin_unlock",
                 "strtol",
                 "strtoul",
                 "jiffies64",
