@@ -21,6 +21,7 @@ pub mod map_pairs;
 pub mod mask;
 pub mod minimal_case;
 pub mod minimize;
+pub mod pin_dir;
 pub mod program;
 pub mod progress;
 pub mod record;

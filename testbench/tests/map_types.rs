@@ -81,3 +81,45 @@ fn kernel_and_simulator_agree_on_every_map_type() {
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// A pinned map goes on counting where the last run stopped, one that is not begins anew.
+#[test]
+fn pinned_maps_stay() {
+    const PROGRAM: &str = r#"
+.license "GPL"
+.map kept array key 4 value 8 max 1 pinned
+.map lost array key 4 value 8 max 1
+
+.program count xdp
+    r1 = map[kept] + 0 ll
+    r2 = *(u64 *)(r1 + 0)
+    r2 += 1
+    *(u64 *)(r1 + 0) = r2
+    r1 = map[lost] + 0 ll
+    r2 = *(u64 *)(r1 + 0)
+    r2 += 1
+    *(u64 *)(r1 + 0) = r2
+    r0 = 2
+    exit
+"#;
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("count.bpf"), PROGRAM).unwrap();
+    std::fs::write(dir.path().join("frames.json"), frames()).unwrap();
+    for (kept, lost) in [("9001", "9001"), ("2003", "9001")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_iom"))
+            .current_dir(dir.path())
+            .args(["run", "count.bpf", "-i", "frames.json", "--pin-dir", "pins"])
+            .args(["--dump-maps", "maps.json"])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let maps = std::fs::read_to_string(dir.path().join("maps.json")).unwrap();
+        let pinned = std::fs::read_to_string(dir.path().join("pins/kept.json")).unwrap();
+        let maps: Vec<&str> = maps.split("\"lost\"").collect();
+        assert!(maps[0].contains(&format!("{kept}000000000000")), "{maps:?}");
+        assert!(maps[1].contains(&format!("{lost}000000000000")), "{maps:?}");
+        assert!(pinned.contains(&format!("{kept}000000000000")), "{pinned}");
+    }
+    assert!(!dir.path().join("pins/lost.json").exists());
+}

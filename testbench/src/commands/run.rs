@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::lane::{Lane, Running};
 use crate::map_files;
+use crate::pin_dir::PinDir;
 use crate::program::ProgramArgs;
 use crate::progress::Progress;
 use crate::record::PacketWriter;
@@ -54,6 +55,10 @@ pub struct Args {
     /// Contents of maps before the first packet, over those of the manifest
     #[arg(long, value_name = "FILE")]
     seed_maps: Vec<PathBuf>,
+    /// Directory that stands for a BPF file system: maps that the program pins by name start with what
+    /// a run before left there, and leave what they hold
+    #[arg(long, value_name = "DIR")]
+    pin_dir: Option<PathBuf>,
     /// Contents of maps after the last packet
     #[arg(long, value_name = "FILE")]
     dump_maps: Option<PathBuf>,
@@ -90,7 +95,14 @@ const BATCH_PACKETS: usize = 512;
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let program = args.program.load()?;
     let setup = args.replay.setup(program.ports)?;
-    let seeds = map_files::Seeds::read(&program, &args.seed_maps)?;
+    let pinned = args
+        .pin_dir
+        .as_deref()
+        .map(|dir| PinDir::open(dir, &program.module))
+        .transpose()?;
+    let pinned_files = pinned.iter().flat_map(PinDir::present);
+    let seed_files: Vec<PathBuf> = pinned_files.chain(args.seed_maps.iter().cloned()).collect();
+    let seeds = map_files::Seeds::read(&program, &seed_files)?;
     args.coverage.check(&program.module)?;
     let observe = observe(args);
     let backend = backend(args, &observe)?;
@@ -121,6 +133,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     outputs.summary.counters.assert_balanced();
     if let Some(path) = &args.dump_maps {
         map_files::dump(path, &program.module, &lane.maps()?)?;
+    }
+    if let Some(pinned) = &pinned {
+        pinned.write(&program.module, &lane.maps()?)?;
     }
     let summary = outputs.finish()?;
     let mut counts = None;
