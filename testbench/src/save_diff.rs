@@ -99,6 +99,9 @@ fn command(dir: &Path, object: &Path, case: &Case<'_>, replay: &ReplayArgs) -> V
     if let Some(start_ns) = replay.start_ns {
         option("--start-ns", start_ns.to_string());
     }
+    if let Some(fib) = &replay.fib {
+        option("--fib", fib.display().to_string());
+    }
     if replay.rss_key == RssKey::Symmetric {
         option("--rss-key", "symmetric".to_owned());
     }
