@@ -153,7 +153,7 @@ impl<'e, 'a> CodeTable<'e, 'a> {
                         let kind = ProgramErrorKind::CoRe {
                             relocation: core_relocation::kind_name(record.kind),
                             target: core_relocation::target(btf, record),
-                            reason,
+                            reason: Box::new(reason),
                         };
                         code.insns = Err((slot, kind));
                     }
@@ -205,12 +205,12 @@ impl<'e, 'a> CodeTable<'e, 'a> {
     }
 
     /// File and line of a slot of a function.
-    fn source(&self, code: &Code, insn: usize) -> Option<String> {
+    fn source(&self, code: &Code, insn: usize) -> Option<Box<str>> {
         let lines = &self.section_info(code)?.lines;
         let after = lines.partition_point(|line| line.slot <= code.start + insn);
         let line = &lines[after.checked_sub(1)?];
         let file = self.btf?.string(line.file)?;
-        (line.slot >= code.start).then(|| format!("{file}:{}", line.line))
+        (line.slot >= code.start).then(|| format!("{file}:{}", line.line).into())
     }
 
     /// Instructions of a function, if they can be decoded and need nothing that is missing.

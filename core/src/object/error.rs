@@ -193,22 +193,20 @@ pub enum MapErrorKind {
 
 /// Why one program of an object cannot be used, while others can.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("function {function}, instruction {insn}{}: {kind}", in_source(.place))]
+#[error("function {function}, instruction {insn}{}: {kind}", in_source(.place.as_deref()))]
 pub struct ProgramError {
     /// Function of the object, entry or subprogram.
     pub function: String,
     /// Slot in that function.
     pub insn: usize,
     /// File and line that the instruction comes from, if the object says so.
-    pub place: Option<String>,
+    pub place: Option<Box<str>>,
     /// What is wrong there.
     pub kind: ProgramErrorKind,
 }
 
-fn in_source(place: &Option<String>) -> String {
-    place
-        .as_ref()
-        .map_or(String::new(), |place| format!(" ({place})"))
+fn in_source(place: Option<&str>) -> String {
+    place.map_or(String::new(), |place| format!(" ({place})"))
 }
 
 /// Why a variable of the kernel's configuration has no value.
@@ -247,7 +245,7 @@ pub enum ProgramErrorKind {
         /// Type and field.
         target: String,
         /// Why there is no answer.
-        reason: CoReError,
+        reason: Box<CoReError>,
     },
     /// A variable of the kernel's configuration.
     #[error("{symbol} is a kernel configuration variable (__kconfig): {kind}")]

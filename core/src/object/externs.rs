@@ -61,12 +61,11 @@ impl ConfigVariables {
             let Some(&weak) = symbols.get(name) else {
                 continue;
             };
-            match variable(btf, var.type_id, name, weak) {
-                Some(variable) => variables.push(variable),
-                None => {
-                    let error = fault(name, ExternErrorKind::Type);
-                    found.places.insert(name.to_owned(), Err(error));
-                }
+            if let Some(variable) = variable(btf, var.type_id, name, weak) {
+                variables.push(variable);
+            } else {
+                let error = fault(name, ExternErrorKind::Type);
+                found.places.insert(name.to_owned(), Err(error));
             }
         }
         // Offsets in libbpf's order, so that instructions are the same.

@@ -279,52 +279,55 @@ fn enumerator(
 /// Bytes in hexadecimal (`0x…`) or text for arrays of bytes; for others, elements between commas.
 /// What is not said is zero.
 fn array(btf: &Btf, element: u32, count: u32, text: &str) -> Result<Vec<u8>, String> {
-    let (count, size) = (count as usize, btf.size_of(element).unwrap_or(0) as usize);
-    let bytes = match btf.resolve(element) {
-        Some((
-            _,
+    let count = count as usize;
+    // Without a size the type is broken, and may contain itself.
+    let size = btf
+        .size_of(element)
+        .ok_or("no value: its type has no size")? as usize;
+    let of_bytes = |kind: &BtfKind| {
+        matches!(
+            kind,
             BtfKind::Int {
                 size: 1,
                 boolean: false,
                 ..
-            },
-        )) => {
-            let hexadecimal = text.strip_prefix("0x").map(hex::decode);
-            let quoted = text
-                .strip_prefix('"')
-                .and_then(|text| text.strip_suffix('"'));
-            let bytes = match hexadecimal {
-                Some(bytes) => bytes.filter(|bytes| bytes.len() <= count),
-                None => {
-                    let text = quoted.unwrap_or(text);
-                    (text.len() < count).then(|| text.as_bytes().to_vec())
-                }
-            };
-            bytes.ok_or_else(|| {
-                format!(
-                    "up to {count} bytes in hexadecimal (0x…) or up to {} of text",
-                    count.saturating_sub(1)
-                )
-            })?
-        }
-        _ => {
-            let elements = text.split(',').map(str::trim);
-            let parsed: Result<Vec<_>, _> =
-                elements.map(|text| parse(btf, element, text)).collect();
-            let bytes = parsed?.concat();
-            if bytes.len() > count.saturating_mul(size) {
-                return Err(format!("up to {count} elements with commas between them"));
             }
-            bytes
-        }
+        )
     };
-    let mut whole = bytes;
+    let mut bytes = if btf.resolve(element).is_some_and(|(_, kind)| of_bytes(kind)) {
+        byte_array(count, text)?
+    } else {
+        let elements = text.split(',').map(str::trim);
+        let parsed: Result<Vec<_>, _> = elements.map(|text| parse(btf, element, text)).collect();
+        let bytes = parsed?.concat();
+        if bytes.len() > count.saturating_mul(size) {
+            return Err(format!("up to {count} elements with commas between them"));
+        }
+        bytes
+    };
     // The caller checks the length against the section before anything is kept.
-    whole.resize(
-        whole.len().max(count.saturating_mul(size).min(MAX_ARRAY)),
+    bytes.resize(
+        bytes.len().max(count.saturating_mul(size).min(MAX_ARRAY)),
         0,
     );
-    Ok(whole)
+    Ok(bytes)
+}
+
+fn byte_array(count: usize, text: &str) -> Result<Vec<u8>, String> {
+    let bytes = if let Some(digits) = text.strip_prefix("0x") {
+        hex::decode(digits).filter(|bytes| bytes.len() <= count)
+    } else {
+        let quoted = text.strip_prefix('"');
+        let quoted = quoted.and_then(|text| text.strip_suffix('"'));
+        let text = quoted.unwrap_or(text);
+        (text.len() < count).then(|| text.as_bytes().to_vec())
+    };
+    bytes.ok_or_else(|| {
+        format!(
+            "up to {count} bytes in hexadecimal (0x…) or up to {} of text",
+            count.saturating_sub(1)
+        )
+    })
 }
 
 /// Most bytes of an array that are set at once.

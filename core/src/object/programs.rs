@@ -164,7 +164,7 @@ impl Programs {
                 insn,
                 place: program
                     .line_of(insn)
-                    .map(|line| format!("{}:{}", line.file, line.line)),
+                    .map(|line| format!("{}:{}", line.file, line.line).into()),
                 kind,
             };
             self.refuse(function, &program.name, &program.section, error);
