@@ -5,7 +5,7 @@ use iom_core::verifier::{AnalyzeError, Facts, analyze};
 
 use crate::check::{Reason, Stage, check};
 use crate::profile::FirmwareProfile;
-use crate::relocate::Image;
+use crate::relocate::{Image, Word};
 use crate::translate::{Defect, Input, defects, mark_removed, translate};
 
 /// What is offloaded where.
@@ -73,7 +73,7 @@ pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<
             fix: None,
         }]
     };
-    let pre: Result<_, _> = image.words.iter().map(|word| word.to_bits()).collect();
+    let pre: Result<_, _> = image.words.iter().map(Word::to_bits).collect();
     Ok(Offload {
         pre: pre.map_err(|error| failed(error.to_string()))?,
         words: image

@@ -121,7 +121,7 @@ fn update(check: &mut Check<'_>, call: CallFacts) {
                 "create entries with zero and add to them",
             );
         }
-        check.updated.insert((map, byte / 4), ());
+        check.updated.insert((map, byte / 4));
     }
 }
 

@@ -220,7 +220,7 @@ fn map_value(
                 format!("byte {byte} of the map value is both read and added to"),
                 "read counters from user space only",
             );
-        } else if new == WordUse::Counted && check.updated.contains_key(&(map, word)) {
+        } else if new == WordUse::Counted && check.updated.contains(&(map, word)) {
             check.hook(
                 format!(
                     "atomic counter in map value may already be initialized to non-zero value off: {byte}"

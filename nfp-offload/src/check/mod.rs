@@ -8,7 +8,7 @@ mod maps;
 mod memory;
 mod order;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iom_core::isa::{ByteOrder, CallTarget, Imm64, Insn, encode};
 use iom_core::module::{Module, Program, ProgramType};
@@ -78,7 +78,7 @@ pub fn check(
         slot: None,
         reasons: Vec::new(),
         map_words: BTreeMap::new(),
-        updated: BTreeMap::new(),
+        updated: BTreeSet::new(),
     };
     check.firmware();
     maps::check(&mut check);
@@ -118,7 +118,7 @@ struct Check<'a> {
     /// Uses of map-value words: map and word to first use.
     map_words: BTreeMap<(u32, i64), WordUse>,
     /// Map-value words that an update may set to something other than zero.
-    updated: BTreeMap<(u32, i64), ()>,
+    updated: BTreeSet<(u32, i64)>,
 }
 
 impl Check<'_> {
