@@ -54,6 +54,7 @@ fn stages_and_sentences_are_the_drivers() {
     let refused = rows.iter().filter(|row| row["result"] == "REJECT");
     let mut different = Vec::new();
     for row in refused {
+        assert!(recorded::words(row, "words").is_empty());
         let reasons = reasons(&vector(row), &[]);
         let is_same = reasons.first().is_some_and(|reason| {
             row["stage"] == reason.stage.name() && reason.driver.contains(&sentence(row))
@@ -96,7 +97,10 @@ fn reasons_name_limit_value_and_fix() {
         ("c_hash_update", &["--fw", "nic-public"]),
         ("c_hash_delete", &["--map-caps", "0x6,0,2048000,64,64,128"]),
         ("c_hash_delete", &["--map-caps", "0x6,128,10,8,4,16"]),
-        ("c_hash_delete", &["--map-caps", "0x4,128,2048000,64,64,128"]),
+        (
+            "c_hash_delete",
+            &["--map-caps", "0x4,128,2048000,64,64,128"],
+        ),
         ("c_arr_count", &["--helpers", "0,0,0,0"]),
         ("c_memcpy_hdr", &["--abi", "4"]),
         ("a_stack_ptr", &["--stack", "0"]),

@@ -34,7 +34,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Disasm(args) => disasm::run(&args, out),
         Command::Exec(args) => exec::run(&args, out),
         Command::Feature(args) => feature::run(&args, out),
-        Command::Offload(args) => offload::run(&args, out),
+        Command::Offload(args) => offload::run(args, out),
         Command::Pcap(args) => pcap::run(&args, out),
         Command::Run(args) => run::run(&args, out),
         Command::Status(args) => status::run(&args, out),

@@ -15,6 +15,7 @@ use iom_nfp_offload::profile::FirmwareProfile;
 use iom_nfp_offload::recorded;
 use serde_json::{Value, json};
 
+use super::run as replay;
 use crate::exit::{Exit, Failure};
 use crate::program::{LoadedProgram, ProgramArgs};
 
@@ -32,6 +33,8 @@ enum Action {
     Plan(PlanArgs),
     /// The words that the driver would load
     Build(BuildArgs),
+    /// Replay captures through the model of the card: `iom run --backend nfp`
+    Run(Box<replay::Args>),
     /// List words from elsewhere: one hexadecimal number of 16 digits a line
     Disasm(DisasmArgs),
 }
@@ -89,15 +92,16 @@ struct DisasmArgs {
     start: u16,
 }
 
-/// Plans, builds or lists.
+/// Plans, builds, runs or lists.
 ///
 /// # Errors
-/// Unreadable input (exit code 2); a program that is refused is an exit code (3), not an error.
-pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    match &args.action {
-        Action::Plan(args) => plan(args, out),
-        Action::Build(args) => build(args, out),
-        Action::Disasm(args) => disasm(args, out),
+/// Unreadable input (exit code 2), a program that is refused (3), output that cannot be written.
+pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    match args.action {
+        Action::Plan(args) => plan(&args, out),
+        Action::Build(args) => build(&args, out),
+        Action::Run(args) => replay::run(&args.on_nfp(), out),
+        Action::Disasm(args) => disasm(&args, out),
     }
 }
 
@@ -141,7 +145,7 @@ impl Target {
 }
 
 /// A profile that comes along, or one in a file.
-fn profile(name: &str) -> anyhow::Result<FirmwareProfile> {
+pub(super) fn profile(name: &str) -> anyhow::Result<FirmwareProfile> {
     if let Some(profile) = FirmwareProfile::named(name) {
         return Ok(profile);
     }

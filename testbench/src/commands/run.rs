@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use iom_backends::interpreter::{Coverage, Observe, Trace};
 use iom_core::abi::{Backend, PortId};
 use iom_core::module::Module;
+use iom_nfp_offload::backend::Nfp;
 use iom_sim::capture::{
     Annotations, CaptureError, CaptureWriter, LinkType, MergedReader, Packet, port_name,
 };
@@ -41,6 +42,9 @@ pub struct Args {
     /// Backend: sim (or sim:interp), kernel, nfp
     #[arg(long, default_value = "sim", value_name = "NAME")]
     backend: Engine,
+    /// Firmware of the nfp backend: a name as in `iom offload`, or a profile file (.toml)
+    #[arg(long, default_value = "full", value_name = "NAME|FILE")]
+    profile: String,
     /// Output: a directory (existing, or ending in a slash) gets the frames that leave, one pcapng
     /// file per port and one for the host; a file gets every packet as the program left it, with
     /// its verdict, queue and number
@@ -77,6 +81,17 @@ pub struct Args {
     /// Machine-readable summary
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// The same on the model of the NFP.
+    #[must_use]
+    pub(super) fn on_nfp(self) -> Self {
+        Self {
+            backend: Engine::Nfp,
+            ..self
+        }
+    }
 }
 
 const EXAMPLES: &str = "Examples:
@@ -187,6 +202,10 @@ fn observe(args: &Args) -> Observe {
 
 fn backend(args: &Args, observe: &Observe) -> anyhow::Result<Box<dyn Backend>> {
     match (observe, args.backend) {
+        (Observe::Nothing, Engine::Nfp) => {
+            let profile = super::offload::profile(&args.profile)?;
+            Ok(Box::new(Nfp { profile }))
+        }
         (Observe::Nothing, engine) => Ok(engine.backend(!args.no_rewrite)),
         (_, Engine::SimInterpreter) => Ok(Engine::observing(observe.clone())),
         (_, engine) => {

@@ -1,0 +1,79 @@
+//! `iom offload` as users meet it: exit codes, words that are lists of each other, reasons.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn iom(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("iom").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    command.current_dir(root).arg("offload").args(args);
+    command
+}
+
+fn text(args: &[&str]) -> String {
+    let output = iom(args).assert().success().get_output().stdout.clone();
+    String::from_utf8(output).unwrap()
+}
+
+const DROP: &str = "programs/drop/drop.o";
+
+#[test]
+fn all_forms_hold_the_same_words() {
+    let json: Value = serde_json::from_str(&text(&["build", DROP, "--json"])).unwrap();
+    let hex = text(&["build", DROP, "--emit", "hex"]);
+    let words: Vec<&str> = hex.lines().collect();
+    assert_eq!(json["result"], "ACCEPT");
+    assert_eq!(json["words"], serde_json::json!(words));
+    assert_eq!(json["program_length"], words.len());
+    let bin = iom(&["build", DROP, "--emit", "bin"]).assert().success();
+    let bin = bin.get_output().stdout.chunks_exact(8).map(|word| {
+        let word = u64::from_le_bytes(word.try_into().unwrap());
+        format!("{word:016x}")
+    });
+    assert_eq!(bin.collect::<Vec<_>>(), words);
+    let listing = text(&["build", DROP]);
+    let instructions = listing.lines().filter(|line| line.starts_with('.'));
+    let output = iom(&["disasm", "--start", "3072", "-"])
+        .write_stdin(hex.as_str())
+        .assert()
+        .success();
+    let disasm = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    assert_eq!(
+        instructions.collect::<Vec<_>>(),
+        disasm.lines().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_plan_says_what_is_used() {
+    let plan = text(&["plan", DROP, "--profile", "agilio-cx-2x25"]);
+    assert!(
+        plan.contains("can be offloaded to agilio-cx-2x25"),
+        "{plan}"
+    );
+    assert!(plan.contains("of 2560"), "{plan}");
+}
+
+#[test]
+fn refusals_name_source_driver_sentence_and_fix() {
+    let output = iom(&["plan", "programs/classify/classify.o", "--profile", "none"])
+        .assert()
+        .code(3);
+    let message = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    for part in [
+        "cannot be offloaded to none",
+        "the driver says: ",
+        "fix: ",
+        ".c:",
+    ] {
+        assert!(message.contains(part), "no {part:?} in {message}");
+    }
+}
+
+#[test]
+fn unknown_profiles_and_bad_words_are_usage_errors() {
+    iom(&["plan", DROP, "--profile", "agilio"]).assert().code(2);
+    iom(&["disasm", "-"]).write_stdin("xyz").assert().code(2);
+}
