@@ -341,3 +341,30 @@ fn a_broken_capture_loses_nothing_before_its_fault() {
     );
     assert!(fs::read_to_string(&packets).unwrap().lines().count() > 100);
 }
+
+#[test]
+fn kernel_routes_as_the_fib_file_says() {
+    if kernel_is_missing() {
+        return;
+    }
+    let inputs = [
+        "-i",
+        "0@pcaps/routed-a.pcap",
+        "-i",
+        "1@pcaps/routed-b.pcapng",
+    ];
+    let fib = [
+        "programs/fibrouter/fibrouter.o",
+        "--fib",
+        "programs/fibrouter/fib.toml",
+        "--json",
+    ];
+    let (code, report) = json(&[&["check"][..], &fib, &inputs].concat());
+    assert_eq!((code, &report["differences"]), (0, &Value::from(0)));
+    let (_, summary) = json(&[&["run"][..], &fib, &inputs].concat());
+    let sent = summary["ports"].as_array().unwrap().iter();
+    let sent: Vec<u64> = sent
+        .map(|port| port["counters"]["tx_packets"].as_u64().unwrap())
+        .collect();
+    assert!(sent.iter().all(|packets| *packets > 0), "{sent:?}");
+}
