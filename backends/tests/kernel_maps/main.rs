@@ -587,12 +587,8 @@ fn kernel_access() {
     compare_all("kernel_access", &cases, 1);
 }
 
-/// What may be the template of a map of maps, and which maps fit it.
-#[test]
-fn kernel_maps_of_maps() {
-    if !kernel_is_here("kernel_maps_of_maps") {
-        return;
-    }
+/// Maps of every type, some of which differ from others in one thing.
+fn inner_specs() -> Vec<MapSpec> {
     let spec = |map_type, key, value, max_entries, flags| {
         let mut spec = MapSpec::new("inner", map_type, key, value, max_entries);
         spec.flags = MapFlags(flags);
@@ -601,7 +597,7 @@ fn kernel_maps_of_maps() {
     let inner_map = MapFlags::INNER_MAP;
     let mut nested = spec(MapType::ArrayOfMaps, 4, 4, 2, 0);
     nested.inner = Some(Box::new(spec(MapType::Array, 4, 4, 1, 0)));
-    let inners = [
+    vec![
         spec(MapType::Array, 4, 4, 1, 0),
         spec(MapType::Array, 4, 4, 2, 0),
         spec(MapType::Array, 4, 8, 2, 0),
@@ -632,7 +628,16 @@ fn kernel_maps_of_maps() {
         spec(MapType::PerfEventArray, 4, 4, 3, 0),
         spec(MapType::ProgArray, 4, 4, 2, 0),
         nested,
-    ];
+    ]
+}
+
+/// What may be the template of a map of maps, and which maps fit it.
+#[test]
+fn kernel_maps_of_maps() {
+    if !kernel_is_here("kernel_maps_of_maps") {
+        return;
+    }
+    let inners = inner_specs();
     let mut differences = Vec::new();
     for outer_type in [MapType::ArrayOfMaps, MapType::HashOfMaps] {
         for template in &inners {
