@@ -1,7 +1,7 @@
 //! Moves and arithmetic, on numbers and on pointers (`check_alu_op`).
 
 use super::explore::Verifier;
-use super::register::{Kind, PLUS_CONSTANT, Register};
+use super::register::{Kind, PLUS_CONSTANT, Register, Socket};
 use super::reject::{Check, reject};
 use super::scalar::Scalar;
 use crate::isa::{AluOp, Imm64, Operand, Reg, Size, Width};
@@ -18,6 +18,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    #[expect(clippy::unused_self, reason = "called beside check_read")]
     pub(super) fn check_write(&self, reg: Reg) -> Check {
         if reg == Reg::R10 {
             return reject("frame pointer is read only");
@@ -170,19 +171,19 @@ impl Verifier<'_> {
                 ));
             }
             (true, false) => {
-                self.mark_precise(dst.index())?;
+                self.mark_precise(dst.index());
                 return self.pointer_alu(op, width, dst, &right, &left.scalar, true);
             }
             (false, true) => {
                 if let Operand::Reg(src) = src {
-                    self.mark_precise(src.index())?;
+                    self.mark_precise(src.index());
                 }
                 return self.pointer_alu(op, width, dst, &left, &right.scalar, false);
             }
             (true, true) => {}
         }
         if let (true, Operand::Reg(src)) = (left.precise, src) {
-            self.mark_precise(src.index())?;
+            self.mark_precise(src.index());
         }
         self.scalar_alu(op, width, dst, &right.scalar);
         Ok(())
@@ -207,6 +208,7 @@ impl Verifier<'_> {
     }
 
     /// Arithmetic on a pointer; `reversed` where the number stands left.
+    #[expect(clippy::too_many_lines, reason = "the refusals follow Linux's order")]
     fn pointer_alu(
         &mut self,
         op: AluOp,
@@ -240,22 +242,7 @@ impl Verifier<'_> {
                 "R{number_of} pointer arithmetic on {name} prohibited, null-check it first"
             ));
         }
-        let allowed = match pointer.kind {
-            Kind::Context
-            | Kind::MapValue { .. }
-            | Kind::Stack(_)
-            | Kind::Packet
-            | Kind::PacketMeta
-            | Kind::Record { .. }
-            | Kind::Function(_)
-            | Kind::Socket {
-                socket: super::register::Socket::Kernel,
-                ..
-            } => true,
-            Kind::Map(_) => known == Some(0) && op == AluOp::Add,
-            Kind::PacketEnd | Kind::Socket { .. } | Kind::NotInit | Kind::Scalar => false,
-        };
-        if !allowed {
+        if !takes_arithmetic(pointer.kind, op == AluOp::Add && known == Some(0)) {
             return reject(format!(
                 "R{number_of} pointer arithmetic on {name} prohibited"
             ));
@@ -416,6 +403,25 @@ fn operator(op: AluOp) -> &'static str {
         AluOp::Mod | AluOp::SignedMod => "%=",
         AluOp::Xor => "^=",
         AluOp::Arsh => "s>>=",
+    }
+}
+
+/// Whether pointers of this kind may be moved, or, if `by_zero`, have zero added.
+fn takes_arithmetic(kind: Kind, by_zero: bool) -> bool {
+    match kind {
+        Kind::Context
+        | Kind::MapValue { .. }
+        | Kind::Stack(_)
+        | Kind::Packet
+        | Kind::PacketMeta
+        | Kind::Record { .. }
+        | Kind::Function(_)
+        | Kind::Socket {
+            socket: Socket::Kernel,
+            ..
+        } => true,
+        Kind::Map(_) => by_zero,
+        Kind::PacketEnd | Kind::Socket { .. } | Kind::NotInit | Kind::Scalar => false,
     }
 }
 

@@ -59,7 +59,7 @@ fn view(scalar: &Scalar, half: bool) -> View {
 }
 
 fn never_equal(a: &Scalar, b: &Scalar, half: bool) -> bool {
-    fn apart<T: Ord>(a: (T, T), b: (T, T)) -> bool {
+    fn apart<T: Ord + Copy>(a: (T, T), b: (T, T)) -> bool {
         a.0 > b.1 || a.1 < b.0
     }
     let (x, y) = (view(a, half), view(b, half));
@@ -72,7 +72,7 @@ fn never_equal(a: &Scalar, b: &Scalar, half: bool) -> bool {
 
 /// Whether the jump is taken, if that is known.
 pub(super) fn is_taken(a: &Scalar, b: &Scalar, cond: Condition, half: bool) -> Option<bool> {
-    fn greater<T: Ord>(a: (T, T), b: (T, T)) -> Option<bool> {
+    fn greater<T: Ord + Copy>(a: (T, T), b: (T, T)) -> Option<bool> {
         if a.0 > b.1 {
             Some(true)
         } else if a.1 <= b.0 {

@@ -117,7 +117,7 @@ impl Verifier<'_> {
             self.release_reference(meta.reference, number)?;
         }
         if number == number::TAIL_CALL {
-            self.mark_tail_call_key(meta.map)?;
+            self.mark_tail_call_key(meta.map);
             self.check_leaks("tail_call")?;
         }
         self.clear_caller_saved();
@@ -145,13 +145,12 @@ impl Verifier<'_> {
     }
 
     /// A constant index of a tail call is built into the jump, so paths must agree on it.
-    fn mark_tail_call_key(&mut self, map: Option<u32>) -> Check {
+    fn mark_tail_call_key(&mut self, map: Option<u32>) {
         let entries = map.map_or(0, |map| self.map(map).max_entries);
         let key = self.state.reg(3).scalar.as_const(false);
         if key.is_some_and(|key| key < u64::from(entries)) {
-            self.mark_precise(3)?;
+            self.mark_precise(3);
         }
-        Ok(())
     }
 
     fn helper_result(&mut self, prototype: &Prototype, meta: &CallMeta) -> Register {
@@ -228,7 +227,7 @@ impl Verifier<'_> {
             )
         );
         if !(nullable && register.is_null()) {
-            self.check_kind(reg, &register, takes)?;
+            check_kind(reg, &register, takes)?;
             self.check_argument_offset(reg, &register, takes)?;
         }
         let releases = matches!(
@@ -308,13 +307,7 @@ impl Verifier<'_> {
                 let memory = prototype.arguments[index - 1];
                 self.check_size(reg, memory, zero)?;
             }
-            Takes::Known(Argument::AllocationSize) => {
-                let Some(size) = register.scalar.as_const(false) else {
-                    return reject(format!("R{} is not a known constant'", reg.number()));
-                };
-                meta.record_size = i32::try_from(size).unwrap_or(i32::MAX);
-                self.mark_precise(reg.index())?;
-            }
+            Takes::Known(Argument::AllocationSize) => self.check_allocation(reg, meta)?,
             Takes::Known(
                 Argument::Anything
                 | Argument::Context
@@ -328,6 +321,15 @@ impl Verifier<'_> {
             | Takes::AnySocket
             | Takes::ReleasedSocket => {}
         }
+        Ok(())
+    }
+
+    fn check_allocation(&mut self, reg: Reg, meta: &mut CallMeta) -> Check {
+        let Some(size) = self.state.reg(reg.index()).scalar.as_const(false) else {
+            return reject(format!("R{} is not a known constant'", reg.number()));
+        };
+        meta.record_size = i32::try_from(size).unwrap_or(i32::MAX);
+        self.mark_precise(reg.index());
         Ok(())
     }
 
@@ -359,7 +361,8 @@ impl Verifier<'_> {
         };
         let base = Reg::new(number - 1).unwrap_or(Reg::R1);
         self.check_helper_memory(base, scalar.umax as i64, how)?;
-        self.mark_precise(reg.index())
+        self.mark_precise(reg.index());
+        Ok(())
     }
 
     /// Checks memory that a helper reads or fills (`check_helper_mem_access`).
@@ -386,75 +389,6 @@ impl Verifier<'_> {
                 kind.name()
             )),
         }
-    }
-
-    fn check_kind(&self, reg: Reg, register: &Register, takes: Takes) -> Check {
-        const MEMORY: &str =
-            "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_";
-        let kind = register.kind;
-        let memory = matches!(
-            kind,
-            Kind::Stack(_)
-                | Kind::Packet
-                | Kind::PacketMeta
-                | Kind::MapValue {
-                    nullable: false,
-                    ..
-                }
-                | Kind::Record { nullable: false }
-        );
-        let (fits, expected) = match takes {
-            Takes::Known(Argument::Context) => (kind == Kind::Context, "ctx"),
-            Takes::Known(Argument::Map) => (matches!(kind, Kind::Map(_)), "map_ptr"),
-            Takes::Known(Argument::Size { .. } | Argument::AllocationSize) => {
-                (kind == Kind::Scalar, "scalar")
-            }
-            Takes::Known(Argument::RingbufRecord) => {
-                (kind == Kind::Record { nullable: false }, "ringbuf_mem")
-            }
-            Takes::AnySocket | Takes::ReleasedSocket => (
-                matches!(
-                    kind,
-                    Kind::Socket {
-                        nullable: false,
-                        ..
-                    }
-                ),
-                "sock_common, sock, tcp_sock, xdp_sock",
-            ),
-            Takes::Known(
-                Argument::MapKey
-                | Argument::MapValue
-                | Argument::MapValueWrite
-                | Argument::MemoryRead { .. }
-                | Argument::MemoryWrite
-                | Argument::MemoryReadWrite { .. }
-                | Argument::FixedWrite { .. }
-                | Argument::FixedReadWrite { .. },
-            ) => (memory, MEMORY),
-            Takes::Known(Argument::ConstString) => (
-                matches!(
-                    kind,
-                    Kind::MapValue {
-                        nullable: false,
-                        ..
-                    }
-                ),
-                "map_value",
-            ),
-            Takes::Known(Argument::StackOrNull) => (matches!(kind, Kind::Stack(_)), "fp"),
-            Takes::Known(Argument::Anything | Argument::Callback | Argument::SpinLock) => {
-                (true, "")
-            }
-        };
-        if fits {
-            return Ok(());
-        }
-        reject(format!(
-            "R{} type={} expected={expected}",
-            reg.number(),
-            kind.name()
-        ))
     }
 
     fn check_argument_offset(&self, reg: Reg, register: &Register, takes: Takes) -> Check {
@@ -580,4 +514,72 @@ impl Verifier<'_> {
         let target = CallTarget::Helper(number::TAIL_CALL);
         self.program.insns[start..end].contains(&Insn::Call { target })
     }
+}
+
+/// Refuses a kind of register that a helper does not take.
+fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
+    const MEMORY: &str =
+        "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_";
+    let kind = register.kind;
+    let memory = matches!(
+        kind,
+        Kind::Stack(_)
+            | Kind::Packet
+            | Kind::PacketMeta
+            | Kind::MapValue {
+                nullable: false,
+                ..
+            }
+            | Kind::Record { nullable: false }
+    );
+    let (fits, expected) = match takes {
+        Takes::Known(Argument::Context) => (kind == Kind::Context, "ctx"),
+        Takes::Known(Argument::Map) => (matches!(kind, Kind::Map(_)), "map_ptr"),
+        Takes::Known(Argument::Size { .. } | Argument::AllocationSize) => {
+            (kind == Kind::Scalar, "scalar")
+        }
+        Takes::Known(Argument::RingbufRecord) => {
+            (kind == Kind::Record { nullable: false }, "ringbuf_mem")
+        }
+        Takes::AnySocket | Takes::ReleasedSocket => (
+            matches!(
+                kind,
+                Kind::Socket {
+                    nullable: false,
+                    ..
+                }
+            ),
+            "sock_common, sock, tcp_sock, xdp_sock",
+        ),
+        Takes::Known(
+            Argument::MapKey
+            | Argument::MapValue
+            | Argument::MapValueWrite
+            | Argument::MemoryRead { .. }
+            | Argument::MemoryWrite
+            | Argument::MemoryReadWrite { .. }
+            | Argument::FixedWrite { .. }
+            | Argument::FixedReadWrite { .. },
+        ) => (memory, MEMORY),
+        Takes::Known(Argument::ConstString) => (
+            matches!(
+                kind,
+                Kind::MapValue {
+                    nullable: false,
+                    ..
+                }
+            ),
+            "map_value",
+        ),
+        Takes::Known(Argument::StackOrNull) => (matches!(kind, Kind::Stack(_)), "fp"),
+        Takes::Known(Argument::Anything | Argument::Callback | Argument::SpinLock) => (true, ""),
+    };
+    if fits {
+        return Ok(());
+    }
+    reject(format!(
+        "R{} type={} expected={expected}",
+        reg.number(),
+        kind.name()
+    ))
 }

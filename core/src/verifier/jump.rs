@@ -41,10 +41,10 @@ impl Verifier<'_> {
         let target = self.insn as i64 + 1 + i64::from(off);
         if let Some(taken) = branch_taken(&left, &source, cond, half) {
             if left.is_scalar() {
-                self.mark_precise(dst.index())?;
+                self.mark_precise(dst.index());
             }
             if let (Operand::Reg(src), true) = (src, source.is_scalar()) {
-                self.mark_precise(src.index())?;
+                self.mark_precise(src.index());
             }
             return Ok(if taken { Next::Go(target) } else { Next::Fall });
         }

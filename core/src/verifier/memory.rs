@@ -215,7 +215,7 @@ impl Verifier<'_> {
                 socket,
                 nullable: false,
             } => {
-                self.check_socket(socket, &pointer, off, access)?;
+                check_socket(socket, &pointer, off, access)?;
                 Ok(Some(Register::UNKNOWN))
             }
             Kind::Map(_) if !write && off >= 0 && off + access.size <= 128 => {
@@ -241,7 +241,7 @@ impl Verifier<'_> {
         off: i64,
         access: MemoryAccess,
     ) -> Check<Option<Register>> {
-        self.check_no_offset_of(pointer, access.base)?;
+        check_no_offset_of(pointer, access.base)?;
         let context = ContextAccess {
             offset: off,
             size: access.size,
@@ -264,59 +264,9 @@ impl Verifier<'_> {
         Ok(Some(register))
     }
 
-    fn check_socket(
-        &self,
-        socket: Socket,
-        pointer: &Register,
-        off: i64,
-        access: MemoryAccess,
-    ) -> Check {
-        let (number, name) = (access.base.number(), pointer.kind.name());
-        if access.access == Access::Write {
-            return reject(format!("R{number} cannot write into {name}"));
-        }
-        if pointer.scalar.smin < 0 {
-            return reject(format!(
-                "R{number} min value is negative, either use unsigned index or do a if (index >=0) check."
-            ));
-        }
-        let size = match socket {
-            Socket::Full | Socket::Common => 80,
-            Socket::Tcp => 120,
-            Socket::Xdp => 4,
-            Socket::Kernel => 4096,
-        };
-        if off < 0 || off + access.size > size || off % access.size != 0 {
-            return reject(format!(
-                "R{number} invalid {name} access off={off} size={}",
-                access.size
-            ));
-        }
-        Ok(())
-    }
-
     /// Refuses a pointer with an offset where none may be.
     pub(super) fn check_no_offset(&self, reg: Reg) -> Check {
-        self.check_no_offset_of(self.state.reg(reg.index()), reg)
-    }
-
-    fn check_no_offset_of(&self, pointer: &Register, reg: Reg) -> Check {
-        let (name, number, offset) = (pointer.kind.name(), reg.number(), pointer.offset);
-        if offset < 0 {
-            return reject(format!(
-                "negative offset {name} ptr R{number} off={offset} disallowed"
-            ));
-        }
-        if offset != 0 {
-            return reject(format!(
-                "dereference of modified {name} ptr R{number} off={offset} disallowed"
-            ));
-        }
-        if pointer.scalar.as_const(false) != Some(0) {
-            let bits = pointer.scalar.bits;
-            return reject(format!("variable {name} access var_off={bits} disallowed"));
-        }
-        Ok(())
+        check_no_offset_of(self.state.reg(reg.index()), reg)
     }
 
     /// Refuses an instruction that follows different kinds of pointers on different paths, where
@@ -509,4 +459,50 @@ fn check_bounds(
             "invalid access to memory, mem_size={limit} off={off} size={size}"
         )),
     }
+}
+
+/// Checks an access to a socket.
+fn check_socket(socket: Socket, pointer: &Register, off: i64, access: MemoryAccess) -> Check {
+    let (number, name) = (access.base.number(), pointer.kind.name());
+    if access.access == Access::Write {
+        return reject(format!("R{number} cannot write into {name}"));
+    }
+    if pointer.scalar.smin < 0 {
+        return reject(format!(
+            "R{number} min value is negative, either use unsigned index or do a if (index >=0) check."
+        ));
+    }
+    let size = match socket {
+        Socket::Full | Socket::Common => 80,
+        Socket::Tcp => 120,
+        Socket::Xdp => 4,
+        Socket::Kernel => 4096,
+    };
+    if off < 0 || off + access.size > size || off % access.size != 0 {
+        return reject(format!(
+            "R{number} invalid {name} access off={off} size={}",
+            access.size
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a pointer with an offset.
+fn check_no_offset_of(pointer: &Register, reg: Reg) -> Check {
+    let (name, number, offset) = (pointer.kind.name(), reg.number(), pointer.offset);
+    if offset < 0 {
+        return reject(format!(
+            "negative offset {name} ptr R{number} off={offset} disallowed"
+        ));
+    }
+    if offset != 0 {
+        return reject(format!(
+            "dereference of modified {name} ptr R{number} off={offset} disallowed"
+        ));
+    }
+    if pointer.scalar.as_const(false) != Some(0) {
+        let bits = pointer.scalar.bits;
+        return reject(format!("variable {name} access var_off={bits} disallowed"));
+    }
+    Ok(())
 }

@@ -3,7 +3,6 @@
 //! (`mark_chain_precision`).
 
 use super::explore::Verifier;
-use super::reject::Check;
 use super::state::{Place, State, StateId, Step};
 use crate::isa::{CallTarget, Insn, Operand, Reg};
 
@@ -85,6 +84,7 @@ impl Wanted {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "one short arm for each instruction")]
     fn back_over(
         &mut self,
         insn: &Insn,
@@ -238,26 +238,24 @@ fn previous(state: &State, slot: i64, left: &mut usize) -> Option<i64> {
 
 impl Verifier<'_> {
     /// The program's safety rests on the number in this register.
-    pub(super) fn mark_precise(&mut self, register: usize) -> Check {
+    pub(super) fn mark_precise(&mut self, register: usize) {
         let mut wanted = Wanted::new(self.state.current());
         if !self.state.reg(register).is_scalar() {
-            return Ok(());
+            return;
         }
         wanted.registers[wanted.frame] |= 1 << register;
         self.mark_chain(wanted, None);
-        Ok(())
     }
 
     /// The program's safety rests on the number in this stack slot.
-    pub(super) fn mark_slot_precise(&mut self, frame: usize, slot: usize) -> Check {
+    pub(super) fn mark_slot_precise(&mut self, frame: usize, slot: usize) {
         let mut wanted = Wanted::new(self.state.current());
         wanted.slots[frame] |= 1 << slot;
         self.mark_chain(wanted, None);
-        Ok(())
     }
 
     /// What mattered in a state that covers the one at hand matters in this one, too.
-    pub(super) fn propagate_precision(&mut self, old: &State, changed: Option<&mut bool>) -> Check {
+    pub(super) fn propagate_precision(&mut self, old: &State, changed: Option<&mut bool>) {
         let mut wanted = Wanted::new(self.state.current());
         for (index, frame) in old.frames.iter().enumerate() {
             for (register, known) in frame.registers[..10].iter().enumerate() {
@@ -272,7 +270,6 @@ impl Verifier<'_> {
             }
         }
         self.mark_chain(wanted, changed);
-        Ok(())
     }
 
     fn mark_chain(&mut self, mut wanted: Wanted, changed: Option<&mut bool>) {

@@ -27,6 +27,10 @@ pub(super) enum Gives {
 
 /// A helper's arguments, return value and conditions.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, as in Linux's struct"
+)]
 pub(super) struct Prototype {
     pub(super) arguments: Vec<Takes>,
     pub(super) gives: Gives,

@@ -137,7 +137,8 @@ impl Verifier<'_> {
                 hit = self.covers(&known.state, how);
             }
             if hit {
-                return self.hit(id, closes_loop).map(|()| true);
+                self.hit(id, closes_loop);
+                return Ok(true);
             }
             self.miss(bucket, id, add);
         }
@@ -147,13 +148,13 @@ impl Verifier<'_> {
         Ok(false)
     }
 
-    fn hit(&mut self, id: StateId, closes_loop: bool) -> Check {
+    fn hit(&mut self, id: StateId, closes_loop: bool) {
         self.explored_mut(id).hits += 1;
         if self.flow[self.insn].jump_point {
             self.push_step(|_| {});
         }
         let old = self.explored_mut(id).state.clone();
-        self.propagate_precision(&old, None)?;
+        self.propagate_precision(&old, None);
         if closes_loop && let Some(key) = self.loop_of(&old) {
             let state = self.state.clone();
             self.loop_visits
@@ -164,7 +165,6 @@ impl Verifier<'_> {
             self.counts.backedges += 1;
             self.note_peak();
         }
-        Ok(())
     }
 
     fn miss(&mut self, bucket: usize, id: StateId, add: bool) {
@@ -291,8 +291,7 @@ impl Verifier<'_> {
                     continue;
                 };
                 let current = std::mem::replace(&mut self.state, state.clone());
-                // Nothing can be refused here: the marks are those of accepted paths.
-                let _ = self.propagate_precision(&old, Some(&mut changed));
+                self.propagate_precision(&old, Some(&mut changed));
                 *state = std::mem::replace(&mut self.state, current);
             }
             if !changed {
@@ -320,7 +319,7 @@ impl Verifier<'_> {
             let mut state = state.clone();
             let alive = self.stack_live.alive(&state, &self.program.insns);
             state.cleaned = true;
-            for frame in 0..state.frames.len() {
+            for (frame, alive) in alive.into_iter().enumerate() {
                 let live = self.live[state.insn_of_frame(frame)];
                 let registers = &mut state.frames[frame].registers[..10];
                 for (index, register) in registers.iter_mut().enumerate() {
@@ -329,7 +328,7 @@ impl Verifier<'_> {
                     }
                 }
                 for (index, slot) in state.frames[frame].stack.iter_mut().enumerate() {
-                    if alive[frame] & (1 << index) == 0 {
+                    if alive & (1 << index) == 0 {
                         *slot = Slot::EMPTY;
                     }
                 }

@@ -140,8 +140,8 @@ impl Scalar {
         // Upper halves that are neighbours, and low halves that go from negative to positive.
         let neighbours = |min: u64, max: u64| {
             ((min >> 32) as u32).wrapping_add(1) == (max >> 32) as u32
-                && (min as i32) < 0
-                && max as i32 >= 0
+                && min & (1 << 31) != 0
+                && max & (1 << 31) == 0
         };
         if neighbours(self.umin, self.umax) {
             self.narrow_s32(low_min as i32, low_max as i32);
@@ -306,7 +306,7 @@ impl Scalar {
         let shift = 32 - 8 * bytes;
         let extend = |value: u32| ((value << shift) as i32) >> shift;
         if let Some(value) = self.as_const(false) {
-            *self = Self::constant(extend(value as u32) as u32 as u64);
+            *self = Self::constant(u64::from(extend(value as u32) as u32));
             return;
         }
         let keep = u32::MAX << (8 * bytes);

@@ -63,7 +63,7 @@ impl Verifier<'_> {
             }
             (scalar.smin + off, scalar.smax + off + size)
         };
-        if min < -MAX_STACK || min > -1 || max > 0 || size < 0 {
+        if !(-MAX_STACK..0).contains(&min) || max > 0 || size < 0 {
             return reject(if known.is_some() {
                 format!("invalid{verb} stack R{number} off={min} size={size}")
             } else {
@@ -95,7 +95,11 @@ impl Verifier<'_> {
         let frame = self.frame_of(reg);
         match scalar.as_const(false) {
             Some(value) => self.write_fixed(frame, off + value as i64, size, src),
-            None => self.write_somewhere(frame, (scalar.smin + off, scalar.smax + off + size), src),
+            None => {
+                let range = (scalar.smin + off, scalar.smax + off + size);
+                self.write_somewhere(frame, range, src);
+                Ok(())
+            }
         }
     }
 
@@ -113,7 +117,8 @@ impl Verifier<'_> {
         let aligned = off % SLOT == 0;
         let spills = value.is_some_and(|value| !value.is_scalar() || aligned);
         let Some(stored) = value.as_mut().filter(|_| spills) else {
-            return self.write_bytes(frame, (slot, byte), size, src);
+            self.write_bytes(frame, (slot, byte), size, src);
+            return Ok(());
         };
         if stored.is_scalar() {
             let fits = stored.scalar.width() <= 8 * size as u32;
@@ -159,14 +164,14 @@ impl Verifier<'_> {
         (slot, byte): (usize, usize),
         size: i64,
         src: Option<Operand>,
-    ) -> Check {
+    ) {
         let zero = match src {
             Some(Operand::Reg(reg)) => self.state.reg(reg.index()).is_null(),
             Some(Operand::Imm(imm)) => imm == 0,
             None => false,
         };
         if let (true, Some(Operand::Reg(reg))) = (zero, src) {
-            self.mark_precise(reg.index())?;
+            self.mark_precise(reg.index());
         }
         let slot = &mut self.state.frames[frame].stack[slot];
         if slot.is_spilled() {
@@ -178,16 +183,10 @@ impl Verifier<'_> {
         for index in 0..size as usize {
             slot.bytes[(byte + 8 - index) % 8] = if zero { Byte::Zero } else { Byte::Misc };
         }
-        Ok(())
     }
 
     /// A write at an offset that is not known destroys what may be there.
-    fn write_somewhere(
-        &mut self,
-        frame: usize,
-        (min, max): (i64, i64),
-        src: Option<Operand>,
-    ) -> Check {
+    fn write_somewhere(&mut self, frame: usize, (min, max): (i64, i64), src: Option<Operand>) {
         let zero = match src {
             Some(Operand::Reg(reg)) => self.state.reg(reg.index()).is_null(),
             Some(Operand::Imm(imm)) => imm == 0,
@@ -208,9 +207,8 @@ impl Verifier<'_> {
             slot.bytes[byte] = if keeps { Byte::Zero } else { Byte::Misc };
         }
         if let (true, Some(Operand::Reg(reg))) = (kept_zero, src) {
-            self.mark_precise(reg.index())?;
+            self.mark_precise(reg.index());
         }
-        Ok(())
     }
 
     pub(super) fn read_stack(
@@ -355,7 +353,7 @@ impl Verifier<'_> {
     /// A helper fills memory, byte by byte.
     fn fill(&mut self, frame: usize, start: i64, size: i64) -> Check {
         for off in start..start + size {
-            self.write_bytes(frame, place(off), 1, None)?;
+            self.write_bytes(frame, place(off), 1, None);
         }
         Ok(())
     }
@@ -386,7 +384,7 @@ impl Verifier<'_> {
         let Some(key) = slot.spilled.scalar.as_const(false) else {
             return Ok(None);
         };
-        self.mark_slot_precise(frame, index)?;
+        self.mark_slot_precise(frame, index);
         Ok(Some(key))
     }
 }
