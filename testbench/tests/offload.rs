@@ -73,6 +73,15 @@ fn refusals_name_source_driver_sentence_and_fix() {
 }
 
 #[test]
+fn captures_run_on_the_model() {
+    let args = ["run", DROP, "-i", "pcaps/attack.pcap"];
+    iom(&args)
+        .args(["--firmware", "nic-public"])
+        .assert()
+        .success();
+}
+
+#[test]
 fn unknown_profiles_and_bad_words_are_usage_errors() {
     iom(&["plan", DROP, "--profile", "agilio"]).assert().code(2);
     iom(&["disasm", "-"]).write_stdin("xyz").assert().code(2);

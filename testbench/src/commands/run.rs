@@ -42,9 +42,9 @@ pub struct Args {
     /// Backend: sim (or sim:interp), kernel, nfp
     #[arg(long, default_value = "sim", value_name = "NAME")]
     backend: Engine,
-    /// Firmware of the nfp backend: a name as in `iom offload`, or a profile file (.toml)
+    /// Firmware of the nfp backend: a profile as in `iom offload`, or a profile file (.toml)
     #[arg(long, default_value = "full", value_name = "NAME|FILE")]
-    profile: String,
+    firmware: String,
     /// Output: a directory (existing, or ending in a slash) gets the frames that leave, one pcapng
     /// file per port and one for the host; a file gets every packet as the program left it, with
     /// its verdict, queue and number
@@ -203,7 +203,7 @@ fn observe(args: &Args) -> Observe {
 fn backend(args: &Args, observe: &Observe) -> anyhow::Result<Box<dyn Backend>> {
     match (observe, args.backend) {
         (Observe::Nothing, Engine::Nfp) => {
-            let profile = super::offload::profile(&args.profile)?;
+            let profile = super::offload::profile(&args.firmware)?;
             Ok(Box::new(Nfp { profile }))
         }
         (Observe::Nothing, engine) => Ok(engine.backend(!args.no_rewrite)),
