@@ -149,7 +149,10 @@ pub(super) fn profile(name: &str) -> anyhow::Result<FirmwareProfile> {
     if let Some(profile) = FirmwareProfile::named(name) {
         return Ok(profile);
     }
-    if !name.ends_with(".toml") {
+    if Path::new(name)
+        .extension()
+        .is_none_or(|extension| extension != "toml")
+    {
         let names: Vec<_> = FirmwareProfile::names().collect();
         return Err(Failure::usage(format!(
             "no firmware profile {name}; there are {}, or name a file (.toml)",
