@@ -274,7 +274,7 @@ impl Verifier<'_> {
                 self.check_helper_memory(reg, size, read)?;
                 let spec = self.map(meta.map.unwrap_or(0));
                 if matches!(spec.map_type, MapType::Array | MapType::PercpuArray) {
-                    meta.constant_key = self.constant_key(reg, size)?;
+                    meta.constant_key = self.constant_key(reg, size);
                 }
             }
             Takes::Known(Argument::MapValue) => {

@@ -93,14 +93,12 @@ impl Verifier<'_> {
     ) -> Check {
         let scalar = self.state.reg(reg.index()).scalar;
         let frame = self.frame_of(reg);
-        match scalar.as_const(false) {
-            Some(value) => self.write_fixed(frame, off + value as i64, size, src),
-            None => {
-                let range = (scalar.smin + off, scalar.smax + off + size);
-                self.write_somewhere(frame, range, src);
-                Ok(())
-            }
+        if let Some(value) = scalar.as_const(false) {
+            return self.write_fixed(frame, off + value as i64, size, src);
         }
+        let range = (scalar.smin + off, scalar.smax + off + size);
+        self.write_somewhere(frame, range, src);
+        Ok(())
     }
 
     fn write_fixed(&mut self, frame: usize, off: i64, size: i64, src: Option<Operand>) -> Check {
@@ -330,7 +328,8 @@ impl Verifier<'_> {
             None => (off + scalar.smin, off + scalar.smax, false),
         };
         if how.fills && known {
-            return self.fill(frame, min, size);
+            self.fill(frame, min, size);
+            return Ok(());
         }
         for at in min..max + size {
             let (index, byte) = place(at);
@@ -351,19 +350,18 @@ impl Verifier<'_> {
     }
 
     /// A helper fills memory, byte by byte.
-    fn fill(&mut self, frame: usize, start: i64, size: i64) -> Check {
+    fn fill(&mut self, frame: usize, start: i64, size: i64) {
         for off in start..start + size {
             self.write_bytes(frame, place(off), 1, None);
         }
-        Ok(())
     }
 
     /// The constant that a map key on the stack has, if it is known.
-    pub(super) fn constant_key(&mut self, reg: Reg, size: i64) -> Check<Option<u64>> {
+    pub(super) fn constant_key(&mut self, reg: Reg, size: i64) -> Option<u64> {
         let register = *self.state.reg(reg.index());
         let (Kind::Stack(frame), Some(value)) = (register.kind, register.scalar.as_const(false))
         else {
-            return Ok(None);
+            return None;
         };
         let frame = usize::from(frame);
         let (index, byte) = place(i64::from(register.offset) + value as i64);
@@ -376,15 +374,13 @@ impl Verifier<'_> {
                 .count() as i64
         };
         if run(Byte::Zero) >= size {
-            return Ok(Some(0));
+            return Some(0);
         }
         if !slot.is_spilled_scalar() || run(Byte::Spill) != size {
-            return Ok(None);
+            return None;
         }
-        let Some(key) = slot.spilled.scalar.as_const(false) else {
-            return Ok(None);
-        };
+        let key = slot.spilled.scalar.as_const(false)?;
         self.mark_slot_precise(frame, index);
-        Ok(Some(key))
+        Some(key)
     }
 }
