@@ -66,6 +66,7 @@ fn other_sections() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn what_cannot_be_set() {
     let check = |name: &str, value: &str, expected: expect_test::Expect| {
         expected.assert_eq(&refused("parameters.o", name, value));

@@ -80,7 +80,7 @@ iom status p0
     let Some(text) = session(script) else {
         return;
     };
-    expect![[r#"
+    expect![[r"
         $ iom attach programs/drop/drop.o p0
         p0: program drop (id N, native), pinned in /sys/fs/bpf/iom/p0
         $ iom attach programs/acl/acl.o p0
@@ -115,7 +115,7 @@ iom status p0
         $ iom status p0
         p0 (index 2)
           no XDP program
-    "#]].assert_eq(&text);
+    "]].assert_eq(&text);
 }
 
 #[test]
@@ -137,7 +137,7 @@ iom status
     let Some(text) = session(script) else {
         return;
     };
-    expect![[r#"
+    expect![[r"
         $ iom attach programs/drop/drop.o p1
         iom: no device p1 in this network namespace (`ip link` lists those there are)
         exit code 2
@@ -159,5 +159,5 @@ iom status
         p0: program drop (id N, native), until this process ends
         $ iom status
         no device of this network namespace has an XDP program
-    "#]].assert_eq(&text);
+    "]].assert_eq(&text);
 }

@@ -123,7 +123,7 @@ impl Random {
 /// Changes a field or two of some instructions.
 fn mutate(program: &mut [u8], random: &mut Random) {
     const NUMBERS: [i32; 10] = [0, 1, -1, 2, 4, 8, 16, 255, -8, i32::MAX];
-    for _ in 0..1 + random.below(3) {
+    for _ in 0..=random.below(3) {
         let slot = random.below(program.len() / 8) * 8;
         match random.below(5) {
             0 => program[slot] = random.next() as u8,

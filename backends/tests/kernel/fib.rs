@@ -133,6 +133,7 @@ fn interface(index: u32, mtu: u32, addresses: &[&str]) -> Interface {
 }
 
 /// Four interfaces, the third of which does not forward.
+#[expect(clippy::too_many_lines, reason = "one table of interfaces and routes")]
 fn network() -> Network {
     let reject = |to, kind| Route {
         kind,
@@ -285,8 +286,8 @@ fn lookups() -> Vec<Lookup> {
                     if wanted || (table, mark) == (254, 5) {
                         lookups.push(Lookup {
                             target,
-                            flags,
                             ifindex,
+                            flags,
                             len,
                             table,
                             mark,

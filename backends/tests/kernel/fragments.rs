@@ -22,6 +22,7 @@ struct Step(u32, i32, u32);
 
 /// Takes two steps that the packet's first bytes say, and returns the length with what both
 /// returned.
+#[expect(clippy::too_many_lines, reason = "one program, as text")]
 fn program(section: &str) -> String {
     let step = |from: i32, result: &str| {
         let base = 16 * from;

@@ -153,39 +153,46 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         pinned.write(&program.module, &lane.maps()?)?;
     }
     let summary = outputs.finish()?;
+    report(args, out, &program.module, &summary, observe)?;
+    if let Some(fault) = fault {
+        return Err(Failure::usage(format!(
+            "{fault} (all packets before it were replayed)"
+        )));
+    }
+    let mut ports = summary.counters.ports.values();
+    if ports.all(|port| port.rx_packets == 0) {
+        return Err(Failure::usage(
+            "the captures hold no packets that this backend takes",
+        ));
+    }
+    Ok(Exit::Success)
+}
+
+/// Writes what was observed, then the counters.
+fn report(
+    args: &Args,
+    out: &mut dyn Write,
+    module: &Module,
+    summary: &Summary,
+    observe: Observe,
+) -> anyhow::Result<()> {
     let mut counts = None;
     match observe {
         Observe::Nothing => {}
         Observe::Trace(trace) => {
-            let text = trace.text(&program.module).ok_or_else(|| {
+            let text = trace.text(module).ok_or_else(|| {
                 Failure::usage(format!("packet {} was not replayed", trace.packet_id()))
             })?;
             out.write_all(text.as_bytes())?;
         }
         Observe::Coverage(coverage) => {
             let counts = counts.insert(coverage.counts());
-            args.coverage.write(&program.module, counts, out)?;
+            args.coverage.write(module, counts, out)?;
         }
     }
     let stats = summary.stats.as_ref();
-    let stats = stats.map(|stats| stats.report(&program.module, counts.as_ref()));
-    print(args, out, &summary, stats.as_ref())?;
-    if let Some(fault) = fault {
-        return Err(Failure::usage(format!(
-            "{fault} (all packets before it were replayed)"
-        )));
-    }
-    if summary
-        .counters
-        .ports
-        .values()
-        .all(|port| port.rx_packets == 0)
-    {
-        return Err(Failure::usage(
-            "the captures hold no packets that this backend takes",
-        ));
-    }
-    Ok(Exit::Success)
+    let stats = stats.map(|stats| stats.report(module, counts.as_ref()));
+    print(args, out, summary, stats.as_ref())
 }
 
 /// What the interpreter is to look at.
