@@ -210,9 +210,9 @@ fn map_values_end_where_they_end() {
 #[test]
 fn what_cannot_run_is_refused_with_every_reason() {
     check_refused(
-        "call fib_lookup\n call sk_release\n call 500\n call skb_load_bytes\n exit",
+        "call redirect_peer\n call sk_release\n call 500\n call skb_load_bytes\n exit",
         &expect![[r#"
-            Some(0): helper bpf_fib_lookup (69) is not supported
+            Some(0): helper bpf_redirect_peer (155) is not supported
             Some(1): helper bpf_sk_release (86) is not supported
             Some(2): there is no helper 500
             Some(3): helper bpf_skb_load_bytes (26) is not supported"#]],

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use iom_backends::interpreter::Interpreter;
 use iom_backends::kernel::KernelBackend;
 use iom_core::abi::{Backend, Frame, LoadRequest, Network, QueueId, Recorder};
-use iom_core::map::{MapEntry, MapSet, MapValue};
+use iom_core::map::{MapSeed, MapSet, from_json};
 use iom_core::module::Module;
 use iom_core::object::load_object;
 use pcap_file::pcap::PcapReader;
-use serde_json::Value;
 
-use crate::support::{ENVIRONMENT, Run, assert_same, bytes, frame, kernel_is_here};
+use crate::support::{ENVIRONMENT, Run, assert_same, frame, kernel_is_here};
 
 /// Time in ns and bytes.
 type Packet = (u64, Vec<u8>);
@@ -24,7 +23,7 @@ struct Loaded {
     name: String,
     module: Arc<Module>,
     entry: usize,
-    seed: Value,
+    seeds: Vec<MapSeed>,
 }
 
 fn root() -> PathBuf {
@@ -50,14 +49,13 @@ fn read_module(folder: &Path) -> Option<Loaded> {
         .find_map(|line| line.strip_prefix("program = "))
         .map(|name| name.trim_matches('"'));
     let entry = program.and_then(|program| module.program_index(program));
-    let seed = std::fs::read(folder.join("seed.json")).map_or(Value::Null, |seed| {
-        serde_json::from_slice(&seed).expect("a seed is JSON")
-    });
+    let seeds = std::fs::read_to_string(folder.join("seed.json"));
+    let seeds = seeds.map_or(Vec::new(), |text| from_json(&text).expect("a seed"));
     Some(Loaded {
         entry: entry.unwrap_or(0),
         module: Arc::new(module),
         name,
-        seed,
+        seeds,
     })
 }
 
@@ -65,22 +63,17 @@ impl Loaded {
     fn maps(&self) -> MapSet {
         let maps = MapSet::create(&self.module.maps, 1)
             .unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        for (name, content) in self.seed.as_object().into_iter().flatten() {
-            let index = self.module.map_index(name).expect("a seeded map");
-            let map = maps.get(index as u32).expect("the map");
-            for entry in content["entries"].as_array().expect("entries") {
-                let hex = |field: &str| entry[field].as_str().map(bytes);
-                let program = || {
-                    let index = self.module.program_index(entry["program"].as_str()?)?;
-                    Some((index as u32).to_le_bytes().to_vec())
-                };
-                let entry = MapEntry {
-                    key: hex("key").expect("a key"),
-                    value: MapValue::Plain(hex("value").or_else(program).expect("a value")),
-                };
-                map.insert(&entry)
-                    .unwrap_or_else(|error| panic!("{name}: {error}"));
-            }
+        let index = |index: Option<usize>| index.map(|index| index as u32);
+        for seed in &self.seeds {
+            let at = self.module.map_index(&seed.name).expect("a seeded map");
+            let program = |name: &str| index(self.module.program_index(name));
+            let map = |name: &str| index(self.module.map_index(name));
+            let contents = seed.contents(&self.module.maps[at], program, map);
+            let loaded = maps
+                .get(at as u32)
+                .expect("the map")
+                .load(&contents.expect("a seed"));
+            loaded.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         }
         maps
     }
