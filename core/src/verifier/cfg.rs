@@ -5,6 +5,7 @@
 use super::reject::{Check, reject};
 use crate::isa::{CallTarget, Imm64, Insn};
 use crate::module::Program;
+use bitvec::bitvec;
 
 /// What control flow says of an instruction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,7 +194,7 @@ pub(super) fn loops(insns: &[Insn]) -> Vec<u32> {
     let count = insns.len();
     let mut order = vec![0_usize; count];
     let mut low = vec![0_usize; count];
-    let mut on_stack = vec![false; count];
+    let mut on_stack = bitvec![0; count];
     let mut found = vec![0_u32; count];
     let (mut stack, mut next_order, mut next_loop) = (Vec::new(), 1, 1);
     for root in 0..count {
@@ -206,7 +207,7 @@ pub(super) fn loops(insns: &[Insn]) -> Vec<u32> {
                 (order[slot], low[slot]) = (next_order, next_order);
                 next_order += 1;
                 stack.push(slot);
-                on_stack[slot] = true;
+                on_stack.set(slot, true);
             }
             if let Some(to) = successors(insns, slot).nth(edge) {
                 work.push((slot, edge + 1));
@@ -230,7 +231,7 @@ pub(super) fn loops(insns: &[Insn]) -> Vec<u32> {
             let members = stack.split_off(start);
             let is_loop = members.len() > 1 || successors(insns, slot).any(|to| to == slot);
             for member in members {
-                on_stack[member] = false;
+                on_stack.set(member, false);
                 found[member] = if is_loop { next_loop } else { 0 };
             }
             next_loop += u32::from(is_loop);

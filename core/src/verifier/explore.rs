@@ -1,6 +1,7 @@
 //! The walk over all paths, depth first and in Linux's order (`do_check`): the fall-through first,
 //! the jump later.
 
+use bitvec::{bitvec, vec::BitVec};
 use std::collections::HashMap;
 
 use super::cfg::{self, Flow};
@@ -62,7 +63,7 @@ pub(super) struct Verifier<'a> {
     /// By function, in bytes.
     pub(super) stack_depth: Vec<i64>,
     /// Slots that some path reached.
-    pub(super) seen: Vec<bool>,
+    pub(super) seen: BitVec,
     pub(super) pointer_kinds: Vec<Option<Kind>>,
     pub(super) stack_live: StackLiveness,
 }
@@ -103,7 +104,7 @@ impl<'a> Verifier<'a> {
             counts: Counts::default(),
             step_open: false,
             stack_depth: vec![0; program.functions.len()],
-            seen: vec![false; count],
+            seen: bitvec![0; count],
             pointer_kinds: vec![None; count],
             stack_live: StackLiveness::default(),
         }
@@ -163,7 +164,7 @@ impl<'a> Verifier<'a> {
             self.push_step(|_| {});
         }
         self.previous = slot as i64;
-        self.seen[slot] = true;
+        self.seen.set(slot, true);
         let before = self.state.current();
         let bounds = self.bounds_of(self.state.frame().function);
         let chain_state = matches!(
@@ -373,7 +374,7 @@ impl<'a> Verifier<'a> {
             let insns = &self.program.insns[start..end];
             let counts = |insn: &Insn| matches!(insn, Insn::MayGoto { off } if *off != 0);
             let budget = if insns.iter().any(counts) { 16 } else { 0 };
-            if index == 0 || self.seen[start..end].contains(&true) {
+            if index == 0 || self.seen[start..end].any() {
                 depths.push((depth + budget).to_string());
             }
         }
