@@ -22,15 +22,12 @@ use super::syscall::{
     FuncInfo, LineRecord, MapFd, ProgLoad, ProgLoadError, SyscallError, btf_load, object_id,
     prog_load,
 };
-use super::{KernelConfig, MAP_TYPES, NAME};
+use super::{KernelConfig, MAP_TYPES, NAME, XDP_HAS_FRAGS};
 
 /// `BPF_PROG_TYPE_XDP`.
 const PROG_TYPE_XDP: u32 = 6;
 /// `r0 = 2; exit`: passes every packet.
 const PASS: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-/// `BPF_F_XDP_HAS_FRAGS`.
-const XDP_HAS_FRAGS: u32 = 1 << 5;
-
 /// One set of loaded programs: an environment map, and prog arrays of its own, so that a tail call
 /// stays with that map. Each queue has a set, because queues may run at the same time.
 #[derive(Debug)]
@@ -363,7 +360,7 @@ fn check_slot(
     Err(refused(request.entry, message))
 }
 
-fn license(module: &Module) -> CString {
+pub(super) fn license(module: &Module) -> CString {
     let license = module.license.as_deref().unwrap_or_default();
     let text = license.split('\0').next().unwrap_or_default();
     CString::new(text).unwrap_or_default()
@@ -552,7 +549,7 @@ impl Loader {
 }
 
 /// `expected_attach_type` (`enum bpf_attach_type`).
-const fn attach_type(attach: XdpAttach) -> u32 {
+pub(super) const fn attach_type(attach: XdpAttach) -> u32 {
     match attach {
         XdpAttach::Devmap => 33,
         XdpAttach::Cpumap => 35,
@@ -561,7 +558,7 @@ const fn attach_type(attach: XdpAttach) -> u32 {
 }
 
 /// Puts the maps' descriptors in; the error is a map that there is none of.
-fn with_descriptors(insns: &[Insn], numbers: &[u32]) -> Result<Vec<Insn>, u32> {
+pub(super) fn with_descriptors(insns: &[Insn], numbers: &[u32]) -> Result<Vec<Insn>, u32> {
     let number = |map: u32| numbers.get(map as usize).copied().ok_or(map);
     let resolve = |insn: &Insn| {
         Ok(match *insn {
@@ -589,7 +586,7 @@ fn with_descriptors(insns: &[Insn], numbers: &[u32]) -> Result<Vec<Insn>, u32> {
 }
 
 /// Function info, if the object has it for every function: the kernel takes all or none.
-fn functions(program: &Program, rewritten: &Rewritten) -> Vec<FuncInfo> {
+pub(super) fn functions(program: &Program, rewritten: &Rewritten) -> Vec<FuncInfo> {
     let record = |function: &iom_core::module::Function| {
         Some(FuncInfo {
             insn_off: *rewritten.starts.get(function.start as usize)?,
@@ -601,7 +598,7 @@ fn functions(program: &Program, rewritten: &Rewritten) -> Vec<FuncInfo> {
 }
 
 /// Line info, if every function starts with a line, as the kernel demands.
-fn lines(program: &Program, rewritten: &Rewritten) -> Vec<LineRecord> {
+pub(super) fn lines(program: &Program, rewritten: &Rewritten) -> Vec<LineRecord> {
     let starts: BTreeSet<u32> = program.lines.iter().map(|line| line.insn).collect();
     let complete = program
         .functions

@@ -39,10 +39,19 @@ mod ring;
 mod syscall;
 #[cfg(target_os = "linux")]
 mod test_run;
+#[cfg(target_os = "linux")]
+mod verdict;
 
 use iom_core::abi::{Backend, BackendError, Capabilities, Instance, LoadRequest};
 use iom_core::map::MapType;
 use iom_core::module::ProgramType;
+
+#[cfg(target_os = "linux")]
+pub use verdict::{KernelVerdict, VerdictOptions};
+
+/// `BPF_F_XDP_HAS_FRAGS`.
+#[cfg(target_os = "linux")]
+const XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// Name on the command line and in errors.
 const NAME: &str = "kernel";

@@ -512,6 +512,34 @@ const LOG_BYTES: usize = 4 << 20;
 
 /// Loads a program; if that fails, once more for the log.
 pub(super) fn prog_load(load: &ProgLoad<'_>) -> Result<OwnedFd, ProgLoadError> {
+    let first = match try_load(&mut attributes(load)) {
+        Ok(fd) => return Ok(fd),
+        Err(error) => error,
+    };
+    match prog_load_with_log(load, 1) {
+        // It failed for want of something that came back in between.
+        (Ok(fd), _) => Ok(fd),
+        (Err(_), log) => Err(ProgLoadError { source: first, log }),
+    }
+}
+
+/// Loads a program with the verifier's log at this level.
+pub(super) fn prog_load_with_log(
+    load: &ProgLoad<'_>,
+    level: u32,
+) -> (Result<OwnedFd, io::Error>, String) {
+    let mut attr = attributes(load);
+    let mut log = vec![0; LOG_BYTES];
+    attr.log_level = level;
+    attr.log_size = log.len() as u32;
+    attr.log_buf = address_mut(&mut log);
+    let result = try_load(&mut attr);
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    log.truncate(end);
+    (result, String::from_utf8_lossy(&log).into_owned())
+}
+
+fn attributes(load: &ProgLoad<'_>) -> ProgLoadAttr {
     let mut attr = ProgLoadAttr {
         prog_type: load.prog_type,
         insn_cnt: (load.insns.len() / 8) as u32,
@@ -532,25 +560,7 @@ pub(super) fn prog_load(load: &ProgLoad<'_>) -> Result<OwnedFd, ProgLoadError> {
         attr.line_info = address(load.lines);
         attr.line_info_cnt = load.lines.len() as u32;
     }
-    let first = match try_load(&mut attr) {
-        Ok(fd) => return Ok(fd),
-        Err(error) => error,
-    };
-    let mut log = vec![0; LOG_BYTES];
-    attr.log_level = 1;
-    attr.log_size = log.len() as u32;
-    attr.log_buf = address_mut(&mut log);
-    let result = try_load(&mut attr);
-    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-    log.truncate(end);
-    match result {
-        // It failed for want of something that came back in between.
-        Ok(fd) => Ok(fd),
-        Err(_) => Err(ProgLoadError {
-            source: first,
-            log: String::from_utf8_lossy(&log).into_owned(),
-        }),
-    }
+    attr
 }
 
 /// The kernel gives up with `EAGAIN` when a signal comes while it verifies.
