@@ -509,6 +509,8 @@ pub(super) struct ProgLoadError {
 
 /// Room for a refused program's log; the kernel keeps the end of a longer one.
 const LOG_BYTES: usize = 4 << 20;
+/// No log is given more room than this.
+const MAX_LOG_BYTES: usize = 256 << 20;
 
 /// Loads a program; if that fails, once more for the log.
 pub(super) fn prog_load(load: &ProgLoad<'_>) -> Result<OwnedFd, ProgLoadError> {
@@ -523,20 +525,30 @@ pub(super) fn prog_load(load: &ProgLoad<'_>) -> Result<OwnedFd, ProgLoadError> {
     }
 }
 
-/// Loads a program with the verifier's log at this level.
+/// Loads a program with the verifier's log at this level, all of it unless it is longer than any
+/// buffer here.
 pub(super) fn prog_load_with_log(
     load: &ProgLoad<'_>,
     level: u32,
 ) -> (Result<OwnedFd, io::Error>, String) {
-    let mut attr = attributes(load);
-    let mut log = vec![0; LOG_BYTES];
-    attr.log_level = level;
-    attr.log_size = log.len() as u32;
-    attr.log_buf = address_mut(&mut log);
-    let result = try_load(&mut attr);
-    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-    log.truncate(end);
-    (result, String::from_utf8_lossy(&log).into_owned())
+    let mut bytes = LOG_BYTES;
+    loop {
+        let mut attr = attributes(load);
+        let mut log = vec![0; bytes];
+        attr.log_level = level;
+        attr.log_size = log.len() as u32;
+        attr.log_buf = address_mut(&mut log);
+        let result = try_load(&mut attr);
+        // The kernel refuses whatever it is when the log does not fit.
+        let short = matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ENOSPC));
+        if short && bytes < MAX_LOG_BYTES {
+            bytes *= 8;
+            continue;
+        }
+        let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+        log.truncate(end);
+        return (result, String::from_utf8_lossy(&log).into_owned());
+    }
 }
 
 fn attributes(load: &ProgLoad<'_>) -> ProgLoadAttr {

@@ -1,10 +1,11 @@
 //! What the running kernel's verifier says of a program of any type, without running it.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use iom_core::abi::BackendError;
 use iom_core::isa::encode;
-use iom_core::map::Map;
+use iom_core::map::{Map, MapSet};
 use iom_core::module::{Module, Program, ProgramType};
 use iom_core::verifier::Options;
 
@@ -81,8 +82,9 @@ impl KernelVerdict {
 pub struct VerdictOptions {
     /// What the verifier is asked for.
     pub verifier: Options,
-    /// The log has every instruction of every path, with the states that changed.
-    pub trace: bool,
+    /// The kernel's log level: 1 has the path that failed, 2 every instruction of every path with
+    /// the states that changed, 0 no more than errors. Figures are always there.
+    pub level: u32,
 }
 
 impl KernelBackend {
@@ -123,8 +125,7 @@ impl KernelBackend {
             functions: &functions,
             lines: &lines,
         };
-        let level = LOG_STATS | if options.trace { 2 } else { 0 };
-        let (result, log) = prog_load_with_log(&load, level);
+        let (result, log) = prog_load_with_log(&load, LOG_STATS | options.level);
         Ok(KernelVerdict {
             accepted: result.is_ok(),
             error: result.err().map(|error| error.to_string()),
@@ -139,20 +140,21 @@ fn create_maps(
     btf: Option<std::os::fd::BorrowedFd<'_>>,
 ) -> Result<Vec<MapFd>, BackendError> {
     let cpus = maps::possible_cpus();
-    let create = |spec| {
+    let filled = MapSet::create(&module.maps, 1).map_err(|error| {
+        failed(SyscallError {
+            action: format!("fill the maps: {error}"),
+            source: std::io::ErrorKind::InvalidInput.into(),
+        })
+    })?;
+    let create = |map: &Arc<Map>| {
+        let spec = map.spec();
         let fd = maps::create(spec, btf, cpus, 0).map_err(failed)?;
         if spec.frozen && !spec.map_type.holds_maps() {
-            let map = Map::create(spec, 1).map_err(|error| {
-                failed(SyscallError {
-                    action: format!("fill map {}: {error}", spec.name),
-                    source: std::io::ErrorKind::InvalidInput.into(),
-                })
-            })?;
             maps::import(&fd, spec, &map.seed()).map_err(failed)?;
         }
         Ok(fd)
     };
-    module.maps.iter().map(create).collect()
+    filled.iter().map(create).collect()
 }
 
 /// `enum bpf_prog_type`.
@@ -206,5 +208,46 @@ mod tests {
         assert_eq!(verdict.stack_depth(), Some("16+8"));
         assert_eq!(verdict.time_us(), Some(123));
         assert_eq!(verdict.message(), None);
+    }
+
+    fn verdict(text: &str, level: u32) -> Option<KernelVerdict> {
+        if let Err(error) = KernelBackend::probe() {
+            let required = std::env::var_os("IOM_REQUIRE_KERNEL").is_some_and(|set| set == "1");
+            assert!(!required, "IOM_REQUIRE_KERNEL is set, but {error}");
+            eprintln!("skipped: {error}");
+            return None;
+        }
+        let module = iom_core::isa::assemble(text, "test.bpf").expect("a program");
+        let options = VerdictOptions {
+            level,
+            ..VerdictOptions::default()
+        };
+        let verdict = KernelBackend::verdict(&module, 0, options);
+        Some(verdict.expect("a verdict"))
+    }
+
+    #[test]
+    fn kernel_takes_and_refuses_with_its_log() {
+        let Some(taken) = verdict("r0 = 2\nexit\n", 0) else {
+            return;
+        };
+        assert!(taken.accepted);
+        assert_eq!(taken.processed(), Some(2));
+        assert!(!taken.log.contains("(b7)"), "{}", taken.log);
+        let refused = verdict("r0 = r3\nexit\n", 1).expect("the kernel is there");
+        assert_eq!(refused.message().as_deref(), Some("R3 !read_ok"));
+        let whole = verdict("r0 = 2\nexit\n", 2).expect("the kernel is there");
+        assert!(whole.log.contains("0: (b7) r0 = 2"), "{}", whole.log);
+    }
+
+    #[test]
+    fn kernel_logs_of_any_length_are_whole() {
+        let steps = "r0 += 1\n".repeat(75_000);
+        let Some(long) = verdict(&format!("r0 = 0\n{steps}exit\n"), 2) else {
+            return;
+        };
+        assert!(long.accepted, "{:?}", long.error);
+        assert!(long.log.starts_with("func#0"), "{}", &long.log[..100]);
+        assert_eq!(long.processed(), Some(75_002));
     }
 }
