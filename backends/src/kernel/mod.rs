@@ -32,6 +32,8 @@ mod observe;
 #[cfg(target_os = "linux")]
 mod perf;
 #[cfg(target_os = "linux")]
+mod raw_verdict;
+#[cfg(target_os = "linux")]
 mod rewrite;
 #[cfg(target_os = "linux")]
 mod ring;
@@ -46,6 +48,8 @@ use iom_core::abi::{Backend, BackendError, Capabilities, Instance, LoadRequest};
 use iom_core::map::MapType;
 use iom_core::module::ProgramType;
 
+#[cfg(target_os = "linux")]
+pub use raw_verdict::KernelVerifier;
 #[cfg(target_os = "linux")]
 pub use verdict::{KernelVerdict, VerdictOptions};
 

@@ -21,7 +21,7 @@ const STRICT_ALIGNMENT: u32 = 1 << 0;
 /// `BPF_F_TEST_STATE_FREQ`.
 const TEST_STATE_FREQ: u32 = 1 << 3;
 /// `BPF_LOG_STATS`: errors and what verifying took.
-const LOG_STATS: u32 = 4;
+pub(super) const LOG_STATS: u32 = 4;
 
 /// What the kernel said of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ fn create_maps(
 }
 
 /// `enum bpf_prog_type`.
-const fn prog_type(program_type: ProgramType) -> Option<u32> {
+pub(super) const fn prog_type(program_type: ProgramType) -> Option<u32> {
     match program_type {
         ProgramType::SocketFilter => Some(1),
         ProgramType::SchedCls => Some(3),
