@@ -14,16 +14,16 @@ fuzz_target!(|text: &str| {
         let value_size = match &first.value {
             SeedValue::Value(MapValue::Plain(value)) => value.len(),
             SeedValue::Value(MapValue::PerQueue(values)) => values.first().map_or(0, Vec::len),
-            SeedValue::Program(_) => 4,
+            SeedValue::Program(_) | SeedValue::Map(_) => 4,
         };
         let (key_size, value_size) = (first.key.len() as u32, value_size as u32);
         let spec = MapSpec::new(&seed.name, seed.map_type, key_size, value_size, 16);
-        let Ok(contents) = seed.contents(&spec, |_| Some(0)) else { continue };
+        let Ok(contents) = seed.contents(&spec, |_| Some(0), |_| None) else { continue };
         let Ok(map) = Map::create(&spec, 2) else { continue };
         if map.load(&contents).is_ok() {
             let held = map.contents();
-            let again = from_json(&to_json(&[(&spec, &held)], |_, _| None)).expect("what was written");
-            assert_eq!(again[0].contents(&spec, |_| None).as_ref(), Ok(&held));
+            let again = from_json(&to_json(&[], &[(&spec, &held)], |_, _| None)).expect("what was written");
+            assert_eq!(again[0].contents(&spec, |_| None, |_| None).as_ref(), Ok(&held));
         }
     }
 });

@@ -82,6 +82,11 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// A manifest's text.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
     /// The manifest beside a program, if there is one and it is about this program: its object, or
     /// the source or assembly that the object is made of.
     pub fn beside(program: &Path) -> Result<Option<Self>, ManifestError> {
@@ -91,8 +96,8 @@ impl Manifest {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(ManifestError::Read { path, error }),
         };
-        let manifest: Self =
-            toml::from_str(&text).map_err(|error| ManifestError::Parse { path, error })?;
+        let manifest =
+            Self::parse(&text).map_err(|error| ManifestError::Parse { path, error })?;
         let same = manifest.object.file_stem() == program.file_stem();
         Ok(same.then_some(manifest))
     }
