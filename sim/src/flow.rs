@@ -5,6 +5,17 @@
 pub struct FlowKey {
     bytes: [u8; Self::BYTES_MAX],
     len: usize,
+    hash_type: u32,
+}
+
+/// Bits of `enum xdp_rss_hash_type`: what a hash is over.
+mod hash_type {
+    pub(super) const L3_IPV4: u32 = 1;
+    pub(super) const L3_IPV6: u32 = 1 << 1;
+    pub(super) const L4: u32 = 1 << 3;
+    pub(super) const L4_TCP: u32 = L4 | 1 << 4;
+    pub(super) const L4_UDP: u32 = L4 | 1 << 5;
+    pub(super) const L4_SCTP: u32 = L4 | 1 << 6;
 }
 
 const VLAN_ETHERTYPES: [u16; 2] = [0x8100, 0x88a8];
@@ -20,6 +31,7 @@ impl FlowKey {
     const NONE: Self = Self {
         bytes: [0; Self::BYTES_MAX],
         len: 0,
+        hash_type: 0,
     };
 
     /// The flow of an Ethernet frame, behind up to two VLAN tags. Fragments and IPv6 packets with
@@ -44,6 +56,11 @@ impl FlowKey {
         &self.bytes[..self.len]
     }
 
+    /// What the bytes are, as bits of `enum xdp_rss_hash_type`; 0 for none.
+    pub fn hash_type(&self) -> u32 {
+        self.hash_type
+    }
+
     fn of_ipv4(packet: &[u8]) -> Option<Self> {
         let addresses = packet.get(12..20)?;
         let header_len = usize::from(packet[0] & 0x0f) * 4;
@@ -52,20 +69,27 @@ impl FlowKey {
         let ports = has_ports
             .then(|| packet.get(header_len..header_len + 4))
             .flatten();
-        Some(Self::join(addresses, ports))
+        Some(Self::join(hash_type::L3_IPV4, addresses, packet[9], ports))
     }
 
     fn of_ipv6(packet: &[u8]) -> Option<Self> {
         let addresses = packet.get(8..40)?;
         let has_ports = PORT_PROTOCOLS.contains(&packet[6]);
-        Some(Self::join(
-            addresses,
-            has_ports.then(|| packet.get(40..44)).flatten(),
-        ))
+        let ports = has_ports.then(|| packet.get(40..44)).flatten();
+        Some(Self::join(hash_type::L3_IPV6, addresses, packet[6], ports))
     }
 
-    fn join(addresses: &[u8], ports: Option<&[u8]>) -> Self {
-        let mut flow = Self::NONE;
+    fn join(network: u32, addresses: &[u8], protocol: u8, ports: Option<&[u8]>) -> Self {
+        let transport = match protocol {
+            _ if ports.is_none() => 0,
+            6 => hash_type::L4_TCP,
+            17 => hash_type::L4_UDP,
+            _ => hash_type::L4_SCTP,
+        };
+        let mut flow = Self {
+            hash_type: network | transport,
+            ..Self::NONE
+        };
         for part in [addresses, ports.unwrap_or_default()] {
             flow.bytes[flow.len..flow.len + part.len()].copy_from_slice(part);
             flow.len += part.len();
@@ -96,6 +120,7 @@ mod tests {
     #[test]
     fn vlan_tags_do_not_change_the_flow() {
         let plain = FlowKey::of(&udp_behind(&[]));
+        assert_eq!(plain.hash_type(), 0b10_1001);
         assert_eq!(plain.bytes(), [10, 0, 0, 1, 10, 0, 0, 2, 0, 53, 1, 2]);
         assert_eq!(
             FlowKey::of(&udp_behind(&[0x88, 0xa8, 0, 5, 0x81, 0x00, 0, 7])),
@@ -107,7 +132,8 @@ mod tests {
     fn fragments_are_hashed_by_address_alone() {
         let mut packet = udp_behind(&[]);
         packet[20] = 0x20;
-        assert_eq!(FlowKey::of(&packet).bytes().len(), 8);
+        let flow = FlowKey::of(&packet);
+        assert_eq!((flow.bytes().len(), flow.hash_type()), (8, 1));
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use iom_core::abi::{
 };
 
 use crate::capture::{CaptureError, MergedReader, Packet, PacketSource};
+use crate::flow::FlowKey;
 use crate::rss::Rss;
 
 /// How captured packets come into the device.
@@ -49,6 +50,8 @@ pub struct Ingressed {
     pub queue: QueueId,
     /// Receive hash.
     pub hash: u32,
+    /// What the hash is over.
+    pub hash_type: u32,
     /// Capture time, ns since 1970.
     pub time_ns: u64,
     /// What `ktime_get_ns` gives.
@@ -169,7 +172,8 @@ impl Ingress {
             self.padded += 1;
         }
         let len = batch.bytes.len() - start;
-        let (hash, queue) = self.config.rss.spread(&batch.bytes[start..]);
+        let flow = FlowKey::of(&batch.bytes[start..]);
+        let (hash, queue) = self.config.rss.spread_flow(&flow);
         let (min, max) = self.config.frame_bytes;
         let list = if (min..=max).contains(&len) {
             &mut batch.packets
@@ -181,6 +185,7 @@ impl Ingress {
             port,
             queue: QueueId(queue),
             hash,
+            hash_type: flow.hash_type(),
             time_ns,
             ktime_ns,
             start,
@@ -253,6 +258,7 @@ impl<'a> Replay<'a> {
                 ingress_ifindex: packet.port.ifindex(),
                 queue: packet.queue.0,
                 hash: packet.hash,
+                hash_type: packet.hash_type,
                 ..Receive::default()
             };
             frame.packet_id = packet.id;

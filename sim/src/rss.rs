@@ -95,7 +95,12 @@ impl Rss {
 
     /// Hash of a packet, and the queue that it goes to.
     pub fn spread(&self, packet: &[u8]) -> (u32, u32) {
-        let hash = self.toeplitz.hash(&FlowKey::of(packet));
+        self.spread_flow(&FlowKey::of(packet))
+    }
+
+    /// Hash of a flow, and the queue that it goes to.
+    pub fn spread_flow(&self, flow: &FlowKey) -> (u32, u32) {
+        let hash = self.toeplitz.hash(flow);
         (hash, self.queues[hash as usize % self.queues.len()])
     }
 }

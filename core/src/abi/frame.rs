@@ -34,6 +34,8 @@ pub struct Receive {
     pub queue: u32,
     /// Receive hash.
     pub hash: u32,
+    /// What the hash is over: bits of `enum xdp_rss_hash_type`.
+    pub hash_type: u32,
     /// VLAN tag that the device took off the packet: tag control information.
     pub vlan_tci: u16,
     /// `EtherType` of that tag, 0 if there is none.
