@@ -7,6 +7,7 @@ pub mod abi;
 pub mod helper;
 pub mod hex;
 pub mod isa;
+pub mod kfunc;
 pub mod map;
 pub mod memory;
 pub mod module;

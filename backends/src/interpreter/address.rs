@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Function = 8,
     /// The key of a map's entry that the callback at the call depth that the number says looks at.
     Key = 9,
+    /// A fragment of the packet, by number.
+    Fragment = 10,
 }
 
 /// Where offset 0 lies in the lower 32 bits.
@@ -56,6 +58,7 @@ pub(super) const fn kind(address: u64) -> Option<Kind> {
         7 => Some(Kind::Raw),
         8 => Some(Kind::Function),
         9 => Some(Kind::Key),
+        10 => Some(Kind::Fragment),
         _ => None,
     }
 }

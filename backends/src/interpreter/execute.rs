@@ -369,6 +369,10 @@ impl Machine<'_> {
                         }
                     }
                 }
+                Op::CallKfunc { kfunc } => {
+                    let value = self.kfunc(kfunc, program_type, packet, r);
+                    r.set(Reg::R0, value.map_err(|kind| stop(position, kind))?);
+                }
                 Op::CallLocal { target } => {
                     let depth = position.depth as usize + 1;
                     check_depth(depth).map_err(|kind| stop(position, kind))?;

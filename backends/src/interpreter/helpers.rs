@@ -4,6 +4,7 @@
 use iom_core::abi::{Environment, Event, TrapKind};
 use iom_core::helper::{self, RedirectMapCall, number};
 use iom_core::isa::Reg;
+use iom_core::kfunc::Kfunc;
 use iom_core::map::{Errno, Map, MapType, Ringbuf};
 
 use super::address::{self, Kind};
@@ -18,15 +19,26 @@ const TAIL_CALLS_MAX: u32 = 33;
 const LOOPS_MAX: u64 = 8 << 20;
 
 /// Registers of the five arguments.
-const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+pub(super) const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
 
 /// The call that is being made: its helper and its arguments.
 pub(super) struct Call {
+    /// Number of the helper; 0, which is none, for a kernel function.
     pub(super) helper: u32,
+    name: Option<&'static str>,
     arguments: [u64; 5],
 }
 
 impl Call {
+    /// A call of a kernel function.
+    pub(super) fn of_kfunc(kfunc: Kfunc, arguments: [u64; 5]) -> Self {
+        Self {
+            helper: 0,
+            name: Some(kfunc.name()),
+            arguments,
+        }
+    }
+
     /// Argument from 1, as documents count them.
     pub(super) const fn get(&self, argument: u8) -> u64 {
         self.arguments[argument as usize - 1]
@@ -37,9 +49,10 @@ impl Call {
         clippy::unnecessary_box_returns,
         reason = "faults are boxed everywhere"
     )]
-    fn unfit(&self, argument: u8, expected: &'static str) -> Fault {
+    pub(super) fn unfit(&self, argument: u8, expected: &'static str) -> Fault {
+        let helper = || helper::by_number(self.helper).map(|helper| helper.name);
         Box::new(TrapKind::Argument {
-            helper: helper::by_number(self.helper).map_or("a helper", |helper| helper.name),
+            helper: self.name.or_else(helper).unwrap_or("a helper"),
             argument,
             value: self.get(argument),
             expected,
@@ -68,7 +81,7 @@ const fn is_iterable(map_type: MapType) -> bool {
 }
 
 /// A helper's error as `r0`, or 0.
-fn status(result: Result<(), Errno>) -> u64 {
+pub(super) fn status(result: Result<(), Errno>) -> u64 {
     result.map_or_else(Errno::to_register, |()| 0)
 }
 
@@ -82,6 +95,7 @@ impl<'m> Machine<'m> {
     ) -> Result<Called<'m>, Fault> {
         let call = &Call {
             helper,
+            name: None,
             arguments: ARGUMENTS.map(|reg| registers.get(reg)),
         };
         let value = match helper {
@@ -148,6 +162,13 @@ impl<'m> Machine<'m> {
                 };
                 0
             }
+            number::DYNPTR_FROM_MEM
+            | number::RINGBUF_RESERVE_DYNPTR
+            | number::RINGBUF_SUBMIT_DYNPTR
+            | number::RINGBUF_DISCARD_DYNPTR
+            | number::DYNPTR_READ
+            | number::DYNPTR_WRITE
+            | number::DYNPTR_DATA => self.dynptr_helper(call, packet)?,
             // Lowering lets no other number through.
             _ => return Err(call.unfit(1, "an argument of a helper that this engine has")),
         };
@@ -287,7 +308,7 @@ impl<'m> Machine<'m> {
         Ok(u64::from(packet.redirect.redirect_map(call, entry)))
     }
 
-    fn ring(&self, call: &Call, packet: &mut Packet<'_>) -> Result<&'m Ringbuf, Fault> {
+    pub(super) fn ring(&self, call: &Call, packet: &mut Packet<'_>) -> Result<&'m Ringbuf, Fault> {
         let (_, map) = self.map(call, 1)?;
         packet.rings_used = true;
         map.ringbuf().ok_or_else(|| call.unfit(1, "a ring buffer"))

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::SeqCst;
 
-use iom_core::abi::{Access, Frame, TrapKind};
+use iom_core::abi::{Access, Fragment, Frame, TrapKind};
 use iom_core::isa::{AtomicOp, Size};
 use iom_core::map::{Map, Ringbuf};
 use iom_core::memory::SharedBytes;
@@ -218,6 +218,9 @@ impl<'m> Memory<'m> {
             Some(Kind::Record) => self.record(at).and_then(|bytes| bytes.load(offset, size)),
             Some(Kind::Raw) => load_bytes(&self.raw, offset, size),
             Some(Kind::Key) => self.key(at).and_then(|key| load_bytes(key, offset, size)),
+            Some(Kind::Fragment) => {
+                fragment(frame, at).and_then(|bytes| load_bytes(bytes, offset, size))
+            }
             Some(Kind::Map | Kind::Function) | None => None,
         };
         match loaded {
@@ -254,6 +257,9 @@ impl<'m> Memory<'m> {
                 .record(at)
                 .and_then(|bytes| bytes.store(offset, size, value)),
             Some(Kind::Raw) => store_bytes(&mut self.raw, offset, size, value),
+            Some(Kind::Fragment) => {
+                fragment_mut(frame, at).and_then(|bytes| store_bytes(bytes, offset, size, value))
+            }
             Some(Kind::Context | Kind::Map | Kind::Function | Kind::Key) | None => None,
         };
         match stored {
@@ -288,9 +294,15 @@ impl<'m> Memory<'m> {
             Some(Kind::Stack) => self.stack_frame_mut(at).map(SharedBytes::from_exclusive),
             Some(Kind::Raw) => Some(SharedBytes::from_exclusive(&mut self.raw)),
             // The verifier refuses atomics on packets and contexts.
-            Some(Kind::Packet | Kind::Context | Kind::Map | Kind::Function | Kind::Key) | None => {
-                None
-            }
+            Some(
+                Kind::Packet
+                | Kind::Fragment
+                | Kind::Context
+                | Kind::Map
+                | Kind::Function
+                | Kind::Key,
+            )
+            | None => None,
         };
         match bytes.and_then(|bytes| modify(bytes, offset, size, op, operand, expected)) {
             Some(old) => Ok(old),
@@ -317,6 +329,7 @@ impl<'m> Memory<'m> {
                 .and_then(|stack| part(stack, offset, len)),
             Some(Kind::Raw) => part(&self.raw, offset, len),
             Some(Kind::Key) => self.key(at).and_then(|key| part(key, offset, len)),
+            Some(Kind::Fragment) => fragment(frame, at).and_then(|bytes| part(bytes, offset, len)),
             Some(Kind::Value) => self.value(at, Access::Read).and_then(shared),
             Some(Kind::Record) => self.record(at).and_then(shared),
             Some(Kind::Context | Kind::Map | Kind::Function) | None => None,
@@ -336,6 +349,9 @@ impl<'m> Memory<'m> {
                 .stack_frame_mut(at)
                 .and_then(|stack| stack.get_mut(offset..end)),
             Some(Kind::Raw) => self.raw.get_mut(offset..end),
+            Some(Kind::Fragment) => {
+                fragment_mut(frame, at).and_then(|bytes| bytes.get_mut(offset..end))
+            }
             Some(Kind::Value) => {
                 let bytes = self.value(at, Access::Write);
                 return self.write_shared(frame, at, from, bytes);
@@ -419,6 +435,7 @@ impl<'m> Memory<'m> {
             Some(Kind::Record) => self.record(at).map(SharedBytes::len),
             Some(Kind::Raw) => Some(self.raw.len()),
             Some(Kind::Key) => self.key(at).map(<[u8]>::len),
+            Some(Kind::Fragment) => fragment(frame, at).map(<[u8]>::len),
             Some(Kind::Context | Kind::Map | Kind::Function) | None => None,
         };
         size.is_some_and(|size| offset + len <= size)
@@ -487,12 +504,27 @@ impl<'m> Memory<'m> {
             },
             Some(Kind::Raw) => format!("the memory ({} bytes)", self.raw.len()),
             Some(Kind::Function) => format!("the function at {number}"),
+            Some(Kind::Fragment) => match fragment(frame, at) {
+                Some(bytes) => format!("fragment {number} of the packet ({} bytes)", bytes.len()),
+                None => "a fragment that the packet does not have".to_owned(),
+            },
             Some(Kind::Key) => match self.key(at) {
                 Some(key) => format!("the key of an entry ({} bytes)", key.len()),
                 None => "the key of an entry that is no longer looked at".to_owned(),
             },
         }
     }
+}
+
+/// The bytes of the fragment that an address is in.
+fn fragment(frame: &Frame, at: u64) -> Option<&[u8]> {
+    let fragment = frame.fragments().get(address::number(at));
+    fragment.map(Fragment::bytes)
+}
+
+fn fragment_mut(frame: &mut Frame, at: u64) -> Option<&mut [u8]> {
+    let fragment = frame.fragments_mut().get_mut(address::number(at));
+    fragment.map(Fragment::bytes_mut)
 }
 
 fn packet_part(frame: &Frame, offset: usize, len: u64) -> Option<&[u8]> {

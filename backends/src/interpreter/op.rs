@@ -7,6 +7,7 @@ use iom_core::isa::{
     AluOp, AtomicOp, ByteOrder, CallTarget, Condition, Imm64, Insn, Operand, PacketMode, Reg, Size,
     SwapWidth, Width,
 };
+use iom_core::kfunc::Kfunc;
 use iom_core::module::{Module, Program, ProgramType};
 
 use super::address::{self, Kind};
@@ -134,6 +135,9 @@ pub(super) enum Op {
     },
     CallHelper {
         number: u32,
+    },
+    CallKfunc {
+        kfunc: Kfunc,
     },
     CallLocal {
         target: u32,
@@ -418,9 +422,22 @@ impl Lowering<'_> {
             CallTarget::Local(_) => Ok(Op::CallLocal {
                 target: self.target(insn.function_target(self.slot))?,
             }),
-            CallTarget::Kfunc { btf_id, .. } => {
-                Err(format!("kernel function {btf_id} is not supported"))
+            CallTarget::Kernel(kfunc) => {
+                let name = kfunc.name();
+                let program_type = self.program.program_type;
+                if !kfunc.prototype().program_types.contains(&program_type) {
+                    return Err(format!("{program_type:?} programs cannot call {name}"));
+                }
+                if !self.module.is_gpl_compatible() {
+                    return Err(format!(
+                        "{name} is for programs with a GPL-compatible licence"
+                    ));
+                }
+                Ok(Op::CallKfunc { kfunc })
             }
+            CallTarget::Kfunc { btf_id, .. } => Err(format!(
+                "kernel function {btf_id} has no name here: each kernel numbers them anew"
+            )),
         }
     }
 }

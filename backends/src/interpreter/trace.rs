@@ -231,6 +231,7 @@ fn value_text(value: u64) -> String {
         Some(Kind::Raw) => format!("memory{offset:+}"),
         Some(Kind::Function) => format!("function at {}", address::number(value)),
         Some(Kind::Key) => format!("key{offset:+}"),
+        Some(Kind::Fragment) => format!("fragment{}{offset:+}", address::number(value)),
         None if value < 10 => value.to_string(),
         None => format!("{value:#x}"),
     }

@@ -14,6 +14,7 @@ use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 
 use super::environment_map::EnvironmentMap;
 use super::instance::KernelInstance;
+use super::kfuncs::with_btf_id;
 use super::log::read_log;
 use super::maps::{self, MapsError};
 use super::namespace::{Layout, Namespace, Pinned};
@@ -526,9 +527,9 @@ impl Loader {
         rewritten: &Rewritten,
         numbers: &[u32],
     ) -> Result<OwnedFd, ProgLoadError> {
-        let insns = with_descriptors(&rewritten.insns, numbers).map_err(|map| ProgLoadError {
+        let insns = with_descriptors(&rewritten.insns, numbers).map_err(|log| ProgLoadError {
             source: std::io::Error::from_raw_os_error(libc::EBADF),
-            log: format!("map {map} is not among the module's maps"),
+            log,
         })?;
         let functions = functions(program, rewritten);
         let lines = lines(program, rewritten);
@@ -557,9 +558,13 @@ pub(super) const fn attach_type(attach: XdpAttach) -> u32 {
     }
 }
 
-/// Puts the maps' descriptors in; the error is a map that there is none of.
-pub(super) fn with_descriptors(insns: &[Insn], numbers: &[u32]) -> Result<Vec<Insn>, u32> {
-    let number = |map: u32| numbers.get(map as usize).copied().ok_or(map);
+/// Puts the maps' descriptors and the BTF ids of kernel functions in; the error is what there is
+/// none of.
+pub(super) fn with_descriptors(insns: &[Insn], numbers: &[u32]) -> Result<Vec<Insn>, String> {
+    let number = |map: u32| {
+        let number = numbers.get(map as usize).copied();
+        number.ok_or_else(|| format!("map {map} is not among the module's maps"))
+    };
     let resolve = |insn: &Insn| {
         Ok(match *insn {
             Insn::LoadImm64 {
@@ -579,7 +584,7 @@ pub(super) fn with_descriptors(insns: &[Insn], numbers: &[u32]) -> Result<Vec<In
                     offset,
                 },
             },
-            other => other,
+            other => with_btf_id(other)?,
         })
     };
     insns.iter().map(resolve).collect()

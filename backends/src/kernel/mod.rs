@@ -13,6 +13,8 @@ mod environment_map;
 #[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]
+mod kfuncs;
+#[cfg(target_os = "linux")]
 mod link;
 pub mod live;
 #[cfg(target_os = "linux")]

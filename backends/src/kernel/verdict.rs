@@ -107,7 +107,7 @@ impl KernelBackend {
         let maps = create_maps(module, btf)?;
         let numbers: Vec<u32> = maps.iter().map(MapFd::number).collect();
         let insns = with_descriptors(&program.insns, &numbers)
-            .map_err(|map| refused(index, format!("map {map} is not among the module's maps")))?;
+            .map_err(|message| refused(index, message))?;
         let plain = Rewritten::plain(&program.insns);
         let functions = functions(program, &plain);
         let lines = lines(program, &plain);

@@ -1,5 +1,6 @@
 //! The helper catalogue: one row for each helper that a backend has, and the names of all others.
 
+use super::dynptr::DynptrKind;
 use super::names::NAMES;
 use crate::module::ProgramType;
 
@@ -59,6 +60,14 @@ pub enum Argument {
     AllocationSize,
     /// A ring-buffer record that was reserved and is now given up.
     RingbufRecord,
+    /// A dynptr on the stack.
+    Dynptr,
+    /// Place on the stack for a dynptr that the helper makes, to memory of this kind.
+    DynptrUninit(DynptrKind),
+    /// The dynptr of a ring-buffer record, which is now given up.
+    RingbufDynptr,
+    /// Length of the memory that the helper returns a pointer to: a constant, which may be 0.
+    ReturnedSize,
 }
 
 impl Argument {
@@ -95,6 +104,8 @@ pub enum Returns {
     MapValueOrNull,
     /// A pointer to a reserved ring-buffer record, or null; it must be given up.
     RingbufRecordOrNull,
+    /// A pointer into a dynptr's memory, or null.
+    DynptrMemoryOrNull,
 }
 
 /// Arguments, return value and conditions of a helper.
@@ -165,9 +176,9 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 }
 
 use Argument::{
-    AllocationSize, Anything, Callback, ConstString, Context, FixedReadWrite, FixedWrite, Map,
-    MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite, RingbufRecord, Size,
-    SpinLock, StackOrNull,
+    AllocationSize, Anything, Callback, ConstString, Context, Dynptr, DynptrUninit, FixedReadWrite,
+    FixedWrite, Map, MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite,
+    ReturnedSize, RingbufDynptr, RingbufRecord, Size, SpinLock, StackOrNull,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
@@ -251,6 +262,13 @@ pub mod number {
     pub const XDP_GET_BUFF_LEN: u32 = 188;
     pub const XDP_LOAD_BYTES: u32 = 189;
     pub const XDP_STORE_BYTES: u32 = 190;
+    pub const DYNPTR_FROM_MEM: u32 = 197;
+    pub const RINGBUF_RESERVE_DYNPTR: u32 = 198;
+    pub const RINGBUF_SUBMIT_DYNPTR: u32 = 199;
+    pub const RINGBUF_DISCARD_DYNPTR: u32 = 200;
+    pub const DYNPTR_READ: u32 = 201;
+    pub const DYNPTR_WRITE: u32 = 202;
+    pub const DYNPTR_DATA: u32 = 203;
     pub const KTIME_GET_TAI_NS: u32 = 208;
 }
 
@@ -547,6 +565,63 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (
+        number::DYNPTR_FROM_MEM,
+        Prototype {
+            arguments: &[
+                MemoryReadWrite { nullable: false },
+                SIZE_OR_ZERO,
+                Anything,
+                DynptrUninit(DynptrKind::Local),
+            ],
+            ..PLAIN
+        },
+    ),
+    (
+        number::RINGBUF_RESERVE_DYNPTR,
+        Prototype {
+            arguments: &[Map, Anything, Anything, DynptrUninit(DynptrKind::Ringbuf)],
+            ..PLAIN
+        },
+    ),
+    (
+        number::RINGBUF_SUBMIT_DYNPTR,
+        Prototype {
+            arguments: &[RingbufDynptr, Anything],
+            returns: Returns::Nothing,
+            ..PLAIN
+        },
+    ),
+    (
+        number::RINGBUF_DISCARD_DYNPTR,
+        Prototype {
+            arguments: &[RingbufDynptr, Anything],
+            returns: Returns::Nothing,
+            ..PLAIN
+        },
+    ),
+    (
+        number::DYNPTR_READ,
+        Prototype {
+            arguments: &[MemoryWrite, SIZE_OR_ZERO, Dynptr, Anything, Anything],
+            ..PLAIN
+        },
+    ),
+    (
+        number::DYNPTR_WRITE,
+        Prototype {
+            arguments: &[Dynptr, Anything, READ, SIZE_OR_ZERO, Anything],
+            ..PLAIN
+        },
+    ),
+    (
+        number::DYNPTR_DATA,
+        Prototype {
+            arguments: &[Dynptr, Anything, ReturnedSize],
+            returns: Returns::DynptrMemoryOrNull,
+            ..PLAIN
+        },
+    ),
     (number::KTIME_GET_TAI_NS, PLAIN),
 ];
 
@@ -628,6 +703,13 @@ mod tests {
                 "xdp_get_buff_len",
                 "xdp_load_bytes",
                 "xdp_store_bytes",
+                "dynptr_from_mem",
+                "ringbuf_reserve_dynptr",
+                "ringbuf_submit_dynptr",
+                "ringbuf_discard_dynptr",
+                "dynptr_read",
+                "dynptr_write",
+                "dynptr_data",
                 "ktime_get_tai_ns",
             ]
         );

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod checksum;
+mod dynptr;
 mod fib;
 mod names;
 mod packet;
@@ -15,6 +16,7 @@ pub use catalogue::{
     Argument, Helper, HelperBackends, Prototype, Returns, by_name, by_number, implemented, number,
 };
 pub use checksum::csum_diff;
+pub use dynptr::{Dynptr, DynptrKind};
 pub use fib::{FIB_PARAMS_BYTES, Fib, MtuCall};
 pub use packet::{adjust_head, adjust_meta, adjust_tail, load_bytes, store_bytes};
 pub use perf::perf_event_packet;

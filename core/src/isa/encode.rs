@@ -212,6 +212,8 @@ fn encode_call(target: CallTarget) -> RawInsn {
     let (src, off, imm) = match target {
         CallTarget::Helper(number) => (call::HELPER, 0, number as i32),
         CallTarget::Local(off) => (call::LOCAL, 0, off),
+        // As in objects: the loader puts the BTF id in.
+        CallTarget::Kernel(_) => (call::KFUNC, 0, -1),
         CallTarget::Kfunc { btf_id, module } => (call::KFUNC, module, btf_id),
     };
     RawInsn {

@@ -1,6 +1,8 @@
 //! Typed instructions: one variant of [`Insn`] for each shape, so that every consumer is an
 //! exhaustive match. Opcode bytes appear in `decode.rs` and `encode.rs` only.
 
+use crate::kfunc::Kfunc;
+
 /// A register, `r0` to `r10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reg(u8);
@@ -264,6 +266,9 @@ pub enum CallTarget {
     Helper(u32),
     /// A function of the same program: offset in slots from the next instruction.
     Local(i32),
+    /// A kernel function of the catalogue. Its instruction has no BTF id yet: each kernel has its
+    /// own.
+    Kernel(Kfunc),
     /// A kernel function by BTF id; `module` is the offset field (0 = vmlinux).
     Kfunc {
         /// Type id in the kernel's BTF.
@@ -460,7 +465,7 @@ impl Insn {
                 ..
             } => offset,
             Self::Call {
-                target: CallTarget::Helper(_) | CallTarget::Kfunc { .. },
+                target: CallTarget::Helper(_) | CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
             }
             | Self::LoadImm64 {
                 value:

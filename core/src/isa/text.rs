@@ -184,6 +184,7 @@ impl InsnText<'_> {
                 None => write!(f, "{number}"),
             },
             CallTarget::Local(off) => self.target(f, "pc", off),
+            CallTarget::Kernel(kfunc) => f.write_str(kfunc.name()),
             CallTarget::Kfunc { btf_id, module: 0 } => write!(f, "kfunc#{btf_id}"),
             CallTarget::Kfunc { btf_id, module } => write!(f, "kfunc#{btf_id} module {module}"),
         }

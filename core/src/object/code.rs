@@ -13,7 +13,11 @@ use super::kernel_types::KernelTypes;
 use super::maps::ObjectMaps;
 use super::relocation;
 use crate::isa::{CallTarget, Imm64, Insn, SLOT_LEN, decode};
+use crate::kfunc::{self, Kfunc};
 use crate::module::Unresolved;
+
+/// Stands for the address of a kernel function that is there.
+const PRESENT: u64 = 1;
 
 /// A function as the object has it.
 #[derive(Debug)]
@@ -319,7 +323,8 @@ impl<'e, 'a> CodeTable<'e, 'a> {
     pub(super) fn missing(&self, code: &Code, slot: usize) -> String {
         let found = self.relocations.get(&(code.section, code.start + slot));
         let name = found.map_or("", |found| found.symbol.name);
-        format!("{name} is a weak kernel function (kfunc), and none is supported")
+        let reason = kfunc::missing(name);
+        format!("{name} is a weak kernel function (kfunc): {reason}")
     }
 
     /// Maps that some function refers to, usable or not.
@@ -419,12 +424,24 @@ impl<'e, 'a> CodeTable<'e, 'a> {
             vars.iter()
                 .any(|var| btf.name_of(var.type_id) == symbol.name)
         });
+        if let (true, Some(kfunc)) = (of_kernel, Kfunc::by_name(symbol.name)) {
+            let target = CallTarget::Kernel(kfunc);
+            return match dst {
+                // A program asks whether the kernel has it; that is all an address is good for.
+                Some(dst) => load(dst, Imm64::Number(PRESENT)),
+                None => Ok(Linked::Done(Insn::Call { target })),
+            };
+        }
         Err(match (of_kernel, dst) {
             // A program asks whether the kernel has it.
             (true, Some(dst)) if symbol.weak => return load(dst, Imm64::Number(0)),
             (true, Some(_)) => ProgramErrorKind::Ksym { symbol: name },
             (true, None) if symbol.weak => return Ok(Linked::Missing),
-            (true, None) => ProgramErrorKind::Kfunc { symbol: name },
+            (true, None) => {
+                let missing = kfunc::missing(symbol.name);
+                let symbol = name;
+                ProgramErrorKind::Kfunc { symbol, missing }
+            }
             (false, _) if symbol.weak => ProgramErrorKind::WeakExtern { symbol: name },
             (false, _) => ProgramErrorKind::Undefined { symbol: name },
         })

@@ -256,10 +256,12 @@ pub enum ProgramErrorKind {
         kind: ExternErrorKind,
     },
     /// A kernel function.
-    #[error("{symbol} is a kernel function (kfunc), which is not supported")]
+    #[error("{symbol} is a kernel function (kfunc) that cannot be called here: {missing}")]
     Kfunc {
         /// Function.
         symbol: String,
+        /// The one thing that is missing.
+        missing: &'static str,
     },
     /// The address of something in the kernel.
     #[error(

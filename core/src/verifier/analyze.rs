@@ -260,7 +260,9 @@ impl<'a> Analysis<'a> {
         let number = match target {
             CallTarget::Helper(number) => number,
             CallTarget::Local(_) => return Err(AnalyzeError::LocalFunction { insn }),
-            CallTarget::Kfunc { .. } => return Err(AnalyzeError::KernelFunction { insn }),
+            CallTarget::Kernel(_) | CallTarget::Kfunc { .. } => {
+                return Err(AnalyzeError::KernelFunction { insn });
+            }
         };
         let prototype = helper::by_number(number).and_then(|helper| helper.prototype);
         let result = match (
@@ -384,7 +386,7 @@ fn insn_facts(insn: Insn, state: &State) -> InsnFacts {
         | Insn::JumpIf { .. }
         | Insn::MayGoto { .. }
         | Insn::Call {
-            target: CallTarget::Local(_) | CallTarget::Kfunc { .. },
+            target: CallTarget::Local(_) | CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
         } => {}
     }
     facts

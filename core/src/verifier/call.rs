@@ -29,6 +29,7 @@ impl Verifier<'_> {
         match target {
             CallTarget::Helper(number) => self.call_helper(number).map(|()| Next::Fall),
             CallTarget::Local(_) => self.call_function(),
+            CallTarget::Kernel(kfunc) => self.call_kfunc(kfunc).map(|()| Next::Fall),
             CallTarget::Kfunc { btf_id, .. } => reject(format!(
                 "calling kernel function with BTF id {btf_id} is not supported"
             )),
@@ -169,6 +170,7 @@ impl Verifier<'_> {
                 };
                 (kind, false)
             }
+            Gives::Known(Returns::DynptrMemoryOrNull) => return Register::UNKNOWN,
             Gives::Known(Returns::RingbufRecordOrNull) => (Kind::Record { nullable: true }, true),
             Gives::Socket { socket, acquired } => (
                 Kind::Socket {
@@ -307,6 +309,12 @@ impl Verifier<'_> {
                 let memory = prototype.arguments[index - 1];
                 self.check_size(reg, memory, zero)?;
             }
+            Takes::Known(
+                Argument::Dynptr
+                | Argument::DynptrUninit(_)
+                | Argument::RingbufDynptr
+                | Argument::ReturnedSize,
+            ) => self.check_dynptr_argument()?,
             Takes::Known(Argument::AllocationSize) => self.check_allocation(reg, meta)?,
             Takes::Known(
                 Argument::Anything
@@ -535,7 +543,7 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
     let (fits, expected) = match takes {
         Takes::Known(Argument::Context) => (kind == Kind::Context, "ctx"),
         Takes::Known(Argument::Map) => (matches!(kind, Kind::Map(_)), "map_ptr"),
-        Takes::Known(Argument::Size { .. } | Argument::AllocationSize) => {
+        Takes::Known(Argument::Size { .. } | Argument::AllocationSize | Argument::ReturnedSize) => {
             (kind == Kind::Scalar, "scalar")
         }
         Takes::Known(Argument::RingbufRecord) => {
@@ -572,7 +580,14 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
             "map_value",
         ),
         Takes::Known(Argument::StackOrNull) => (matches!(kind, Kind::Stack(_)), "fp"),
-        Takes::Known(Argument::Anything | Argument::Callback | Argument::SpinLock) => (true, ""),
+        Takes::Known(
+            Argument::Anything
+            | Argument::Callback
+            | Argument::SpinLock
+            | Argument::Dynptr
+            | Argument::DynptrUninit(_)
+            | Argument::RingbufDynptr,
+        ) => (true, ""),
     };
     if fits {
         return Ok(());

@@ -50,6 +50,7 @@ pub(super) fn uses_and_writes(insn: &Insn) -> (RegisterSet, RegisterSet) {
         Insn::Call { target } => {
             let count = match target {
                 CallTarget::Helper(number) => prototype::argument_count(number),
+                CallTarget::Kernel(kfunc) => Some(kfunc.prototype().arguments.len() as u32),
                 CallTarget::Local(_) | CallTarget::Kfunc { .. } => None,
             };
             ((2 << count.unwrap_or(5)) - 2, 0x3f)

@@ -219,7 +219,7 @@ impl Check<'_> {
                 target: CallTarget::Helper(number),
             } => call::helper(self, number, facts.call.unwrap_or_default()),
             Insn::Call {
-                target: CallTarget::Kfunc { .. },
+                target: CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
             } => self.refuse(
                 Stage::KernelVerifier,
                 "calling kernel function is not allowed",

@@ -181,7 +181,7 @@ impl Translator<'_> {
             | Insn::MovSigned { .. }
             | Insn::MayGoto { .. }
             | Insn::Call {
-                target: CallTarget::Kfunc { .. },
+                target: CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
             } => return unknown(),
         }
         Ok(())

@@ -10,6 +10,7 @@ pub(super) use token::{is_name, quoted};
 
 use super::{CallTarget, Imm64, Insn, function_starts};
 use crate::helper;
+use crate::kfunc::Kfunc;
 use crate::map::{InitialEntry, InitialValue, MapSpec};
 use crate::module::{Function, LineInfo, Module, Program, ProgramType, XdpAttach};
 use directive::{Directive, EntryValue, ProgramHeader, ProgramKind};
@@ -296,12 +297,15 @@ impl Draft {
                 with_distance(insn, distance).ok_or(AsmErrorKind::OutOfReach { name, distance })
             }
             (ReferenceKind::Label, None) => Err(AsmErrorKind::UnknownLabel { name }),
-            (ReferenceKind::Callee, None) => match helper::by_name(&name) {
-                Some(helper) => Ok(Insn::Call {
-                    target: CallTarget::Helper(helper.number),
-                }),
-                None => Err(AsmErrorKind::UnknownCallee { name }),
-            },
+            (ReferenceKind::Callee, None) => {
+                let helper = helper::by_name(&name).map(|helper| helper.number);
+                let target = helper.map(CallTarget::Helper);
+                let kfunc = || Kfunc::by_name(&name).map(CallTarget::Kernel);
+                match target.or_else(kfunc) {
+                    Some(target) => Ok(Insn::Call { target }),
+                    None => Err(AsmErrorKind::UnknownCallee { name }),
+                }
+            }
         }
     }
 
