@@ -18,6 +18,7 @@ use crate::machine::{
 };
 use crate::offload::{Request, offload};
 use crate::profile::FirmwareProfile;
+use crate::translate::DefectMode;
 
 const NAME: &str = "nfp";
 /// The shortest frame that the MAC delivers, without FCS.
@@ -30,9 +31,19 @@ const LINK_HEADER_BYTES: usize = 18;
 pub struct Nfp {
     /// The firmware.
     pub profile: FirmwareProfile,
+    /// What becomes of the driver's defects.
+    pub mode: DefectMode,
 }
 
 impl Nfp {
+    /// A card that runs the words that Linux's driver would load.
+    pub const fn new(profile: FirmwareProfile) -> Self {
+        Self {
+            profile,
+            mode: DefectMode::Kept,
+        }
+    }
+
     /// Loads words, relocated for this firmware, onto a set of maps. `first_words` are those of
     /// each eBPF instruction, to name it when the machine faults.
     pub fn load_words(
@@ -94,6 +105,7 @@ impl Backend for Nfp {
             entry: request.entry,
             profile: &self.profile,
             map_ids: &map_ids,
+            mode: self.mode,
         })
         .map_err(|reasons| BackendError::Refused {
             backend: NAME,

@@ -6,7 +6,7 @@ use iom_core::verifier::{AnalyzeError, Facts, analyze};
 use crate::check::{Reason, Stage, check};
 use crate::profile::FirmwareProfile;
 use crate::relocate::{Image, Word};
-use crate::translate::{Defect, Input, defects, mark_removed, translate};
+use crate::translate::{Defect, DefectMode, Input, defects, mark_removed, on_all_paths, translate};
 
 /// What is offloaded where.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub struct Request<'a> {
     pub profile: &'a FirmwareProfile,
     /// The card's table ids of the module's maps.
     pub map_ids: &'a [u32],
+    /// What becomes of the driver's defects.
+    pub mode: DefectMode,
 }
 
 /// A translated program.
@@ -49,11 +51,24 @@ pub fn offload(request: Request<'_>) -> Result<Offload, Vec<Reason>> {
 
 /// Translates a program from given facts, which say that the driver's verifier accepted it.
 pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<Reason>> {
+    let program = &request.module.programs[request.entry];
     let input = Input {
-        program: &request.module.programs[request.entry],
+        program,
         facts,
         profile: request.profile,
         map_ids: request.map_ids,
+        mode: request.mode,
+    };
+    // The driver's verifier may have seen fewer paths than there are.
+    let all_paths = analyze(program).ok();
+    let defects = defects(input, &request.module.maps, all_paths.as_ref());
+    let widened = match (request.mode, &all_paths) {
+        (DefectMode::Fixed, Some(all_paths)) => Some(on_all_paths(facts, all_paths)),
+        _ => None,
+    };
+    let input = Input {
+        facts: widened.as_ref().unwrap_or(facts),
+        ..input
     };
     let image = translate(input).map_err(|error| {
         vec![Reason {
@@ -79,7 +94,7 @@ pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<
         words: image
             .relocate(request.profile)
             .map_err(|error| failed(error.to_string()))?,
-        defects: defects(input),
+        defects,
         image,
     })
 }

@@ -5,7 +5,7 @@ mod recorded;
 use iom_core::object::vector::load_vector;
 use iom_nfp_offload::profile::FirmwareProfile;
 use iom_nfp_offload::recorded::facts;
-use iom_nfp_offload::translate::{Input, translate};
+use iom_nfp_offload::translate::{DefectMode, Input, translate};
 use serde_json::Value;
 
 /// What differs, if something does.
@@ -21,6 +21,7 @@ fn difference(row: &Value) -> Option<String> {
         facts: &facts,
         profile: &profile,
         map_ids: &map_ids,
+        mode: DefectMode::Kept,
     };
     let image = match translate(input) {
         Ok(image) => image,

@@ -183,9 +183,7 @@ fn queues_add_to_the_same_counters() {
     };
     let vector = load_vector(program.to_string().as_bytes(), "vector").unwrap();
     let maps = MapSet::create(&vector.module.maps, 2).unwrap();
-    let card = Nfp {
-        profile: FirmwareProfile::full(),
-    };
+    let card = Nfp::new(FirmwareProfile::full());
     let words = recorded::words(program, "words");
     let instance = card
         .load_words(&words, &[], &maps, Environment::default())

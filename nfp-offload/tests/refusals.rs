@@ -10,6 +10,7 @@ use iom_nfp_offload::backend::table_ids;
 use iom_nfp_offload::check::Reason;
 use iom_nfp_offload::offload::{Request, offload};
 use iom_nfp_offload::profile::FirmwareProfile;
+use iom_nfp_offload::translate::DefectMode;
 use serde_json::Value;
 
 /// Refused programs whose reason needs what our analysis does not know: calls of functions, states
@@ -37,6 +38,7 @@ fn reasons(vector: &Vector, settings: &[&str]) -> Vec<Reason> {
         entry: 0,
         profile: &profile,
         map_ids: &table_ids(&module.maps),
+        mode: DefectMode::Kept,
     };
     offload(request).err().unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use iom_backends::kernel::{KernelBackend, KernelConfig};
 use iom_core::abi::Backend;
 use iom_nfp_offload::backend::Nfp;
 use iom_nfp_offload::profile::FirmwareProfile;
+use iom_nfp_offload::translate::DefectMode;
 
 /// A backend and its engine, as the user writes it: `sim`, `sim:interp`, `kernel`, `nfp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +19,8 @@ pub enum Engine {
     Kernel,
     /// The model of the NFP's micro-engines.
     Nfp,
+    /// The same, with words that have none of the driver's defects.
+    NfpFixed,
 }
 
 impl Engine {
@@ -29,7 +32,7 @@ impl Engine {
         match self {
             Self::SimInterpreter => "sim",
             Self::Kernel => "kernel",
-            Self::Nfp => "nfp",
+            Self::Nfp | Self::NfpFixed => "nfp",
         }
     }
 
@@ -39,13 +42,18 @@ impl Engine {
             Self::SimInterpreter => "interp",
             Self::Kernel => "jit",
             Self::Nfp => "model",
+            Self::NfpFixed => "fixed",
         }
     }
 }
 
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.backend_name())
+        f.write_str(self.backend_name())?;
+        match self {
+            Self::NfpFixed => f.write_str(":fixed"),
+            Self::SimInterpreter | Self::Kernel | Self::Nfp => Ok(()),
+        }
     }
 }
 
@@ -57,8 +65,9 @@ impl FromStr for Engine {
             "sim" | "sim:interp" => Ok(Self::SimInterpreter),
             "kernel" => Ok(Self::Kernel),
             "nfp" => Ok(Self::Nfp),
+            "nfp:fixed" => Ok(Self::NfpFixed),
             other => Err(format!(
-                "no backend `{other}`: there are sim (engine sim:interp), kernel and nfp"
+                "no backend `{other}`: there are sim (engine sim:interp), kernel and nfp (without the driver's defects: nfp:fixed)"
             )),
         }
     }
@@ -70,19 +79,22 @@ impl Engine {
     pub fn cpus(self) -> u32 {
         match self {
             Self::Kernel => KernelBackend::cpus(),
-            Self::SimInterpreter | Self::Nfp => 1,
+            Self::SimInterpreter | Self::Nfp | Self::NfpFixed => 1,
         }
     }
 
-    /// The backend itself. `rewrite` prepares programs for deterministic replay on the kernel.
-    pub fn backend(self, rewrite: bool) -> Box<dyn Backend> {
+    /// The backend itself. `rewrite` prepares programs for deterministic replay on the kernel,
+    /// `firmware` is that of the card.
+    pub fn backend(self, rewrite: bool, firmware: &FirmwareProfile) -> Box<dyn Backend> {
         match self {
             Self::SimInterpreter => Box::new(Interpreter::default()),
             Self::Kernel => Box::new(KernelBackend {
                 config: KernelConfig { rewrite },
             }),
-            Self::Nfp => Box::new(Nfp {
-                profile: FirmwareProfile::full(),
+            Self::Nfp => Box::new(Nfp::new(firmware.clone())),
+            Self::NfpFixed => Box::new(Nfp {
+                mode: DefectMode::Fixed,
+                ..Nfp::new(firmware.clone())
             }),
         }
     }
@@ -99,7 +111,7 @@ impl Engine {
     pub const fn pad_to(self) -> usize {
         match self {
             Self::SimInterpreter | Self::Kernel => 0,
-            Self::Nfp => 60,
+            Self::Nfp | Self::NfpFixed => 60,
         }
     }
 
@@ -107,7 +119,7 @@ impl Engine {
     pub const fn keeps_retval(self) -> bool {
         match self {
             Self::SimInterpreter | Self::Kernel => true,
-            Self::Nfp => false,
+            Self::Nfp | Self::NfpFixed => false,
         }
     }
 }

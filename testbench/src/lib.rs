@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod cross_check;
 pub mod dissect;
 pub mod engine;
+pub mod engine_args;
 pub mod exit;
 pub mod kept_packets;
 pub mod known;

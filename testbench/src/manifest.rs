@@ -96,8 +96,7 @@ impl Manifest {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(ManifestError::Read { path, error }),
         };
-        let manifest =
-            Self::parse(&text).map_err(|error| ManifestError::Parse { path, error })?;
+        let manifest = Self::parse(&text).map_err(|error| ManifestError::Parse { path, error })?;
         let same = manifest.object.file_stem() == program.file_stem();
         Ok(same.then_some(manifest))
     }

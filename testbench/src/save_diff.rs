@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::engine::Engine;
+use crate::engine_args::{DEFAULT_FIRMWARE, EngineArgs};
 use crate::exit::Failure;
 use crate::kept_packets::{self, KeptPacket};
 use crate::map_files;
@@ -29,8 +30,8 @@ pub struct Case<'a> {
     pub engines: &'a [Engine],
     /// What may differ.
     pub masks: &'a [Mask],
-    /// The kernel ran the program as it is.
-    pub no_rewrite: bool,
+    /// How the backends were set up.
+    pub engine: &'a EngineArgs,
 }
 
 /// Writes a case with these packets into a directory and returns the words of the command that
@@ -112,7 +113,10 @@ fn command(dir: &Path, object: &Path, case: &Case<'_>, replay: &ReplayArgs) -> V
     for mask in case.masks {
         option("--mask", format!("{}={}", mask.field, mask.reason));
     }
-    if case.no_rewrite {
+    if case.engine.firmware != DEFAULT_FIRMWARE {
+        option("--firmware", case.engine.firmware.clone());
+    }
+    if case.engine.no_rewrite {
         words.push("--no-rewrite".to_owned());
     }
     words

@@ -16,6 +16,7 @@ use iom_core::module::Module;
 use iom_testbench::compare::Aspect;
 use iom_testbench::cross_check::{CrossCheck, Keep, Report, frame_bytes};
 use iom_testbench::engine::Engine;
+use iom_testbench::engine_args::EngineArgs;
 use iom_testbench::kept_packets;
 use iom_testbench::lane::{Lane, Setup};
 use iom_testbench::mask::Masks;
@@ -219,7 +220,7 @@ fn two_packets_of_several_hundred_are_found_and_kept() {
         seed_files: &[],
         engines: &[Engine::SimInterpreter, Engine::Kernel],
         masks: &[],
-        no_rewrite: false,
+        engine: &EngineArgs::default(),
     };
     save_diff::save(&kept, &case, &found.packets).unwrap();
     let report = check(

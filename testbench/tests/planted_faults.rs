@@ -15,6 +15,7 @@ use iom_core::module::Module;
 use iom_nfp_offload::backend::{Nfp, table_ids};
 use iom_nfp_offload::offload::{Request, offload};
 use iom_nfp_offload::profile::FirmwareProfile;
+use iom_nfp_offload::translate::DefectMode;
 use iom_nfp_offload::ustore;
 use iom_sim::capture::{Input, MergedReader, Order, Policy};
 use iom_sim::replay::{Ingress, IngressConfig, PacketNumbers};
@@ -185,21 +186,17 @@ impl Backend for WrongWord {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Nfp {
-            profile: FirmwareProfile::full(),
-        }
-        .capabilities()
+        Nfp::new(FirmwareProfile::full()).capabilities()
     }
 
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Instance>, BackendError> {
-        let nfp = Nfp {
-            profile: FirmwareProfile::full(),
-        };
+        let nfp = Nfp::new(FirmwareProfile::full());
         let mut offload = offload(Request {
             module: request.module,
             entry: request.entry,
             profile: &nfp.profile,
             map_ids: &table_ids(&request.module.maps),
+            mode: DefectMode::Kept,
         })
         .expect("the NFP takes this module");
         // The table of result bytes in the epilogue; the second byte is that of a drop, and the bit

@@ -5,8 +5,8 @@ use super::cfg::successors;
 use super::prototype;
 use crate::isa::{AtomicOp, CallTarget, Insn, Operand, Reg};
 
-/// Registers as a set of bits.
-pub(super) type RegisterSet = u16;
+/// Registers as a set of bits: bit n for `rN`.
+pub type RegisterSet = u16;
 
 fn bit(reg: Reg) -> RegisterSet {
     1 << reg.index()
@@ -60,7 +60,7 @@ pub(super) fn uses_and_writes(insn: &Insn) -> (RegisterSet, RegisterSet) {
 }
 
 /// Registers that are live before each instruction.
-pub(super) fn live_registers(insns: &[Insn]) -> Vec<RegisterSet> {
+pub fn live_registers(insns: &[Insn]) -> Vec<RegisterSet> {
     let mut live = vec![0; insns.len()];
     let mut changed = true;
     while changed {

@@ -46,5 +46,6 @@ pub use explore::Options;
 pub use facts::{
     AddendFacts, CallFacts, Facts, FunctionFacts, InsnFacts, Pointer, PointerFacts, Range,
 };
+pub use liveness::{RegisterSet, live_registers};
 pub use refused_encoding::kernel_message;
 pub use report::{Refusal, Verification, verify};

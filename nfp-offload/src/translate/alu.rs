@@ -3,7 +3,8 @@
 use iom_core::isa::{AluOp as BpfAlu, Imm64, Operand as BpfOperand, Reg, SwapWidth, Width};
 use iom_core::verifier::InsnFacts;
 
-use super::emit::{Emitter, SCRATCH, STACK_BASE, low};
+use super::DefectMode;
+use super::emit::{ADDRESS, Emitter, SCRATCH, STACK_BASE, low};
 use crate::isa::{AluOp, MulKind, MulStep, Operand, ShiftControl};
 
 use Operand::{A, B, Both, Imm, None};
@@ -182,6 +183,7 @@ pub(super) fn multiply(
     dst: Reg,
     src: BpfOperand,
     facts: &InsnFacts,
+    mode: DefectMode,
 ) {
     let d = low(dst);
     let (left_max, right_max) = facts
@@ -191,6 +193,10 @@ pub(super) fn multiply(
         BpfOperand::Reg(src) => (B(low(src)), right_max),
         BpfOperand::Imm(imm) => (emit.constant(imm as u32), u64::from(imm as u32)),
     };
+    let is_wide = width == Width::W64 && left_max.max(right_max) > u64::from(u32::MAX);
+    if mode == DefectMode::Fixed && is_wide {
+        return multiply_64(emit, d, right, src);
+    }
     emit.mul(MulKind::Start, MulStep::Step1, A(d), right);
     if left_max <= 0xffff && right_max <= 0xffff {
         emit.mul(MulKind::By16x16, MulStep::Step1, A(d), right);
@@ -203,6 +209,26 @@ pub(super) fn multiply(
     match width {
         Width::W64 => emit.mul(MulKind::By32x32, MulStep::Last2, Both(d + 1), None),
         Width::W32 => clear_high(emit, dst),
+    }
+}
+
+/// The low 64 bits of a product of 64-bit numbers, which the driver does not multiply: the product
+/// of the low words, and in its high word what the high words add.
+fn multiply_64(emit: &mut Emitter, d: u8, right: Operand, src: BpfOperand) {
+    let mut low_word = |dst, left, right| {
+        emit.mul(MulKind::Start, MulStep::Step1, A(left), right);
+        multiply_steps(emit, left, right);
+        emit.mul(MulKind::By32x32, MulStep::Last, dst, None);
+    };
+    low_word(Both(ADDRESS), d + 1, right);
+    if let BpfOperand::Reg(src) = src {
+        low_word(Both(SCRATCH), d, B(low(src) + 1));
+    }
+    low_word(Both(d), d, right);
+    emit.mul(MulKind::By32x32, MulStep::Last2, Both(d + 1), None);
+    emit.alu(Both(d + 1), A(d + 1), AluOp::Add, B(ADDRESS));
+    if let BpfOperand::Reg(_) = src {
+        emit.alu(Both(d + 1), A(d + 1), AluOp::Add, B(SCRATCH));
     }
 }
 

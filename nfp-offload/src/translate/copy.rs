@@ -4,9 +4,10 @@
 use iom_core::isa::{Reg, Size};
 use iom_core::verifier::Pointer;
 
+use super::DefectMode;
 use super::emit::{Emitter, low};
 use super::memory::map_value_address;
-use super::packet::{DIRECT_WORDS, override_length, part, read_range};
+use super::packet::{DIRECT_WORDS, override_length, part, read_range, take_bytes};
 use super::step::{Gather, Step};
 use crate::isa::{AddressMode, Command, CommandOp, ContextSwap, Operand};
 
@@ -17,6 +18,7 @@ pub(super) fn copy(
     emit: &mut Emitter,
     step: &Step<'_>,
     (size, dst, base, off): (Size, Reg, Reg, i16),
+    defects: DefectMode,
 ) {
     let Some(gather) = step.gather else { return };
     let from_map = matches!(step.points_to(), Some(Pointer::MapValue { .. }));
@@ -33,7 +35,18 @@ pub(super) fn copy(
         emit.mov(Xfer(word), Xfer(word));
     }
     write(emit, gather, words);
-    refill(emit, size, low(dst), gather, words);
+    match defects {
+        DefectMode::Kept => refill(emit, size, low(dst), gather, words),
+        DefectMode::Fixed => {
+            // The last element that the program copied.
+            let last = gather.len - size.bytes() as u16;
+            let place = if gather.descending { 0 } else { last };
+            take_bytes(emit, size, low(dst), place as u8);
+            if size != Size::DW {
+                emit.immed(Both(low(dst) + 1), 0);
+            }
+        }
+    }
 }
 
 /// One write, as the driver cuts it.

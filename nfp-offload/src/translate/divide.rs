@@ -2,11 +2,11 @@
 //! Montgomery 1994, as in the kernel's `reciprocal_div.h`).
 
 use iom_core::isa::Reg;
-use iom_core::verifier::InsnFacts;
+use iom_core::verifier::{InsnFacts, Range};
 
 use super::alu::multiply_steps;
 use super::emit::{Emitter, SCRATCH, low};
-use super::{TranslateErrorKind, Translated};
+use super::{DefectMode, TranslateErrorKind, Translated};
 use crate::isa::{AluOp, MulKind, MulStep, Operand, ShiftControl, ShiftOp};
 
 use Operand::{A, B, Both, Imm, None};
@@ -46,9 +46,19 @@ impl Reciprocal {
 
 /// Divides the low word of `dst` by the constant that the facts know; the high word, which the
 /// checks want to be zero, is left alone.
-pub(super) fn divide(emit: &mut Emitter, dst: Reg, facts: &InsnFacts) -> Translated {
+pub(super) fn divide(
+    emit: &mut Emitter,
+    dst: Reg,
+    facts: &InsnFacts,
+    mode: DefectMode,
+) -> Translated {
     let d = low(dst);
-    let divisor = facts.ranges.map_or(0, |(_, divisor)| divisor.min);
+    let (dividend, divisor) = facts.ranges.unwrap_or((Range::FULL, Range::constant(0)));
+    let is_known = divisor.as_constant().is_some() && dividend.max <= u64::from(u32::MAX);
+    if mode == DefectMode::Fixed && !is_known {
+        return Err(TranslateErrorKind::NotConstantDivision);
+    }
+    let divisor = divisor.min;
     match u32::try_from(divisor) {
         Err(_) => emit.immed(Both(d), 0),
         Ok(0) => return Err(TranslateErrorKind::DivideByZero),
@@ -58,7 +68,7 @@ pub(super) fn divide(emit: &mut Emitter, dst: Reg, facts: &InsnFacts) -> Transla
             emit.immed(A(SCRATCH), 0);
             emit.alu(Both(d), A(SCRATCH), AluOp::AddCarry, Imm(0));
         }
-        Ok(divisor) => by_reciprocal(emit, d, divisor),
+        Ok(divisor) => by_reciprocal(emit, d, divisor, mode),
     }
     Ok(())
 }
@@ -91,10 +101,13 @@ pub(super) fn shifts_by_zero(divisor: u32) -> bool {
     }
 }
 
-fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32) {
+fn by_reciprocal(emit: &mut Emitter, d: u8, divisor: u32, mode: DefectMode) {
     let (first, reciprocal, pre_shift) = reciprocals(divisor);
     // By 0 this is the indirect form, with whatever amount there is: a defect of the driver.
     let shift_right = |emit: &mut Emitter, amount| {
+        if amount == 0 && mode == DefectMode::Fixed {
+            return;
+        }
         emit.shift(Both(d), ShiftOp::B, A(d), ShiftControl::Right, amount);
     };
     let magic = emit.constant(reciprocal.multiplier);

@@ -9,7 +9,7 @@ use crate::isa::{
 };
 use crate::relocate::{Relocation, Word};
 
-/// Scratch register for addresses of atomic additions, in both banks.
+/// Scratch register for addresses of atomic additions and for masked amounts, in both banks.
 pub(super) const ADDRESS: u8 = 20;
 /// Scratch register for constants, in both banks.
 pub(super) const SCRATCH: u8 = 21;

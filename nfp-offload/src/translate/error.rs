@@ -28,6 +28,12 @@ pub enum TranslateErrorKind {
     /// A constant divisor of zero, on which the driver itself divides by zero.
     #[error("division by the constant 0")]
     DivideByZero,
+    /// The ranges on all paths show that the division cannot be translated; those on the paths
+    /// that the driver saw do not.
+    #[error(
+        "on some path the divisor is another, or the dividend has more than 32 bits: no words do this division"
+    )]
+    NotConstantDivision,
     /// An instruction that the checks should have refused.
     #[error("there are no words for this instruction")]
     NoRecipe,
@@ -58,6 +64,7 @@ impl TranslateError {
             TranslateErrorKind::Context
             | TranslateErrorKind::StoreConstant
             | TranslateErrorKind::Pointer
+            | TranslateErrorKind::NotConstantDivision
             | TranslateErrorKind::DivideByZero => -95,
             TranslateErrorKind::NoRecipe => -2,
             TranslateErrorKind::Encode { .. } => -14,

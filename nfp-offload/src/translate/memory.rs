@@ -8,7 +8,7 @@ use iom_core::verifier::{InsnFacts, Pointer, PointerFacts};
 use super::alu::clear_high;
 use super::emit::{Emitter, PACKET_ADDRESS, PACKET_LEN, SCRATCH, low};
 use super::step::Step;
-use super::{TranslateErrorKind, Translated, Translator, copy, packet, stack};
+use super::{DefectMode, TranslateErrorKind, Translated, Translator, copy, packet, stack};
 use crate::isa::{
     AddressMode, AluOp, Command, CommandOp, Condition, ContextSwap, Operand, ShiftControl, ShiftOp,
 };
@@ -55,15 +55,21 @@ fn load(
     (size, dst, base, off): (Size, Reg, Reg, i16),
 ) -> Translated {
     let program_type = translator.input.program.program_type;
+    let mode = translator.input.mode;
     let emit = &mut translator.emit;
     match pointer.to {
-        _ if step.gather.is_some() => copy::copy(emit, step, (size, dst, base, off)),
+        _ if step.gather.is_some() => copy::copy(emit, step, (size, dst, base, off), mode),
         Pointer::Context => return load_context(emit, program_type, size, dst, off),
         Pointer::Packet => match step.cached {
             Some(cached) => packet::load_cached(emit, size, dst, base, off, cached, step.facts),
             None => packet::load(emit, size, dst, base, off, step.facts),
         },
-        Pointer::MapValue { .. } => load_map_value(emit, size, dst, base, off, step.facts),
+        Pointer::MapValue { .. } => match (mode, reads_behind(size, off, pointer)) {
+            (DefectMode::Fixed, Some(back)) => {
+                load_end_of_map_value(emit, size, dst, (base, off - back), step.facts);
+            }
+            _ => load_map_value(emit, size, dst, base, off, step.facts),
+        },
         Pointer::Stack { .. } => stack::load(translator, step, size, dst, base, off),
         Pointer::PacketMeta
         | Pointer::PacketEnd
@@ -180,6 +186,32 @@ fn load_map_value(
     let (a, b) = map_value_address(emit, base, off);
     read_words(emit, size, a, b, AddressMode::Bits40Ba);
     take_words(emit, size, dst, facts);
+}
+
+/// How far a load of less than a word can move back so that it reads nothing behind itself; nothing
+/// where it cannot.
+fn reads_behind(size: Size, off: i16, pointer: PointerFacts) -> Option<i16> {
+    let back = 4 - size.bytes() as i16;
+    let place = pointer.offset.saturating_add(i64::from(off));
+    let is_known = back > 0 && !pointer.differs_by_path && place >= i64::from(back);
+    (is_known && off >= i16::MIN + back).then_some(back)
+}
+
+/// A load of the upper bytes of the word at this offset.
+fn load_end_of_map_value(
+    emit: &mut Emitter,
+    size: Size,
+    dst: Reg,
+    (base, off): (Reg, i16),
+    facts: &InsnFacts,
+) {
+    let (a, b) = map_value_address(emit, base, off);
+    read_words(emit, size, a, b, AddressMode::Bits40Ba);
+    let bytes = size.bytes() as u8;
+    packet::part(emit, low(dst), 0, bytes, 4 - bytes);
+    if facts.zero_extend {
+        clear_high(emit, dst);
+    }
 }
 
 /// The operands that address a map value.

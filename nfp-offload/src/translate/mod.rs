@@ -34,7 +34,7 @@ use crate::relocate::Image;
 use emit::Emitter;
 use step::Step;
 
-pub use defects::{Defect, defects};
+pub use defects::{Defect, defects, on_all_paths};
 pub use error::{TranslateError, TranslateErrorKind};
 pub use function::{FunctionLayout, layout, stack_bytes};
 pub(crate) use memory::{RX_QUEUE_INDEX, can_read_context};
@@ -54,17 +54,30 @@ pub struct Input<'a> {
     pub profile: &'a FirmwareProfile,
     /// The card's table ids of the module's maps.
     pub map_ids: &'a [u32],
+    /// What becomes of the driver's defects.
+    pub mode: DefectMode,
+}
+
+/// Whether the words are wrong where those of the driver are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DefectMode {
+    /// Word for word the driver's.
+    #[default]
+    Kept,
+    /// Words that do what the program says; no driver makes them.
+    Fixed,
 }
 
 /// Translates an XDP or TC program that passed the checks.
 pub fn translate(input: Input<'_>) -> Result<Image, TranslateError> {
     let mut steps = step::steps(input.program, input.facts);
-    optimize::optimize(&mut steps);
+    optimize::optimize(&mut steps, input.mode);
     let functions = layout(input.program, input.facts);
     let mut translator = Translator {
         emit: Emitter::default(),
         input,
-        short_adjust_head: adjust::is_short(input.program, input.facts, input.profile),
+        short_adjust_head: input.mode == DefectMode::Kept
+            && adjust::is_short(input.program, input.facts, input.profile),
         stack_depth: functions.first().map_or(0, FunctionLayout::frame_bytes),
         functions,
         function: 0,
@@ -121,6 +134,7 @@ impl Translator<'_> {
             return Ok(());
         }
         let (insn, facts, emit) = (step.insn, step.facts, &mut self.emit);
+        let mode = self.input.mode;
         match insn {
             Insn::Alu {
                 op,
@@ -129,10 +143,10 @@ impl Translator<'_> {
                 src,
             } => match (op, src) {
                 (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, src) => {
-                    shift::shift(emit, op, width, dst, src, facts);
+                    shift::shift(emit, (op, width), dst, src, facts, mode);
                 }
-                (AluOp::Mul, src) => alu::multiply(emit, width, dst, src, facts),
-                (AluOp::Div, _) => divide::divide(emit, dst, facts)?,
+                (AluOp::Mul, src) => alu::multiply(emit, width, dst, src, facts, mode),
+                (AluOp::Div, _) => divide::divide(emit, dst, facts, mode)?,
                 (AluOp::Mod | AluOp::SignedDiv | AluOp::SignedMod, _) => return unknown(),
                 (_, BpfOperand::Reg(src)) => alu::register(emit, op, width, dst, src, facts),
                 (_, BpfOperand::Imm(imm)) => alu::immediate(emit, op, width, dst, imm, facts),

@@ -100,7 +100,7 @@ pub(super) fn override_length(emit: &mut Emitter, units_less_one: u8) {
 }
 
 /// Puts bytes from the transfer registers, from the byte number `place` on, into a register pair.
-fn take_bytes(emit: &mut Emitter, size: Size, d: u8, place: u8) {
+pub(super) fn take_bytes(emit: &mut Emitter, size: Size, d: u8, place: u8) {
     let (index, skip) = (place / 4, place % 4);
     let len = size.bytes() as u8;
     if skip == 0 && len >= 4 {

@@ -3,8 +3,9 @@
 use iom_core::isa::{AluOp as BpfAlu, Operand as BpfOperand, Reg, Width};
 use iom_core::verifier::{InsnFacts, Range};
 
+use super::DefectMode;
 use super::alu::clear_high;
-use super::emit::{Emitter, SCRATCH, low};
+use super::emit::{ADDRESS, Emitter, SCRATCH, low};
 use crate::isa::{AluOp, Condition, Operand, ShiftControl, ShiftOp};
 use crate::relocate::Relocation;
 
@@ -15,22 +16,52 @@ const INDIRECT: u8 = 0;
 
 pub(super) fn shift(
     emit: &mut Emitter,
-    op: BpfAlu,
-    width: Width,
+    (op, width): (BpfAlu, Width),
     dst: Reg,
     src: BpfOperand,
     facts: &InsnFacts,
+    mode: DefectMode,
 ) {
-    let amount = facts.ranges.map_or(Range::FULL, |(_, amount)| amount);
-    match (src, width) {
-        (BpfOperand::Imm(imm), Width::W64) => constant64(emit, op, low(dst), imm as u8),
-        (BpfOperand::Imm(imm), Width::W32) => constant32(emit, op, dst, imm as u8, facts),
-        (BpfOperand::Reg(src), width) => match (amount.as_constant(), width) {
-            (Some(constant), Width::W64) => constant64(emit, op, low(dst), constant as u8),
-            (Some(constant), Width::W32) => constant32(emit, op, dst, constant as u8, facts),
-            (Option::None, Width::W64) => register64(emit, op, low(dst), low(src), amount),
-            (Option::None, Width::W32) => register32(emit, op, dst, low(src), facts),
-        },
+    let mut amount = facts.ranges.map_or(Range::FULL, |(_, amount)| amount);
+    let src = match src {
+        BpfOperand::Imm(imm) => {
+            return match width {
+                Width::W64 => constant64(emit, op, low(dst), imm as u8),
+                Width::W32 => constant32(emit, op, dst, imm as u8, facts),
+            };
+        }
+        BpfOperand::Reg(src) => src,
+    };
+    let mut s = low(src);
+    if mode == DefectMode::Fixed {
+        (s, amount) = cut(emit, s, amount, width);
+    }
+    match (amount.as_constant(), width) {
+        (Some(constant), Width::W64) => constant64(emit, op, low(dst), constant as u8),
+        (Some(constant), Width::W32) => constant32(emit, op, dst, constant as u8, facts),
+        (Option::None, Width::W64) => register64(emit, op, low(dst), s, amount),
+        (Option::None, Width::W32) => register32(emit, op, dst, s, facts),
+    }
+}
+
+/// The amount as eBPF cuts it, where the register may hold more: where it is then, and its range.
+fn cut(emit: &mut Emitter, s: u8, amount: Range, width: Width) -> (u8, Range) {
+    let max = width_bits(width) - 1;
+    match amount.as_constant() {
+        _ if amount.max <= max => (s, amount),
+        Some(constant) => (s, Range::constant(constant & max)),
+        Option::None => {
+            emit.alu(Both(ADDRESS), A(s), AluOp::And, Imm(max as u8));
+            (ADDRESS, Range { min: 0, max })
+        }
+    }
+}
+
+/// How a register's amount is cut by eBPF: modulo this.
+const fn width_bits(width: Width) -> u64 {
+    match width {
+        Width::W64 => 64,
+        Width::W32 => 32,
     }
 }
 

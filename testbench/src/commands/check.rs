@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::args::{Cli, Command};
 use crate::cross_check::{CrossCheck, Keep, Report, frame_bytes};
 use crate::engine::Engine;
+use crate::engine_args::EngineArgs;
 use crate::exit::{Exit, Failure};
 use crate::kept_packets;
 use crate::lane::{Lane, Setup};
@@ -36,7 +37,7 @@ pub struct Args {
     program: ProgramArgs,
     #[command(flatten)]
     replay: ReplayArgs,
-    /// Backends to compare with the first of them: sim (or sim:interp), kernel, nfp
+    /// Backends to compare with the first of them: sim (or sim:interp), kernel, nfp (or nfp:fixed)
     #[arg(
         long,
         value_delimiter = ',',
@@ -73,9 +74,8 @@ pub struct Args {
     /// How many differences to show
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     show: usize,
-    /// Load programs into the kernel as they are: time and random numbers are then its own
-    #[arg(long)]
-    no_rewrite: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Machine-readable report
     #[arg(long)]
     json: bool,
@@ -197,7 +197,7 @@ impl Prepared {
             seed_files: &args.seed_maps,
             engines: &self.engines,
             masks: &args.masks,
-            no_rewrite: args.no_rewrite,
+            engine: &args.engine,
         }
     }
 
@@ -339,7 +339,7 @@ fn load_lanes(
     let seeds = map_files::Seeds::read(program, &args.seed_maps)?;
     let (mut lanes, mut present, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for engine in engines {
-        let backend = engine.backend(!args.no_rewrite);
+        let backend = args.engine.backend(*engine)?;
         let name = engine.to_string();
         let target = (&program.module, program.entry);
         let seed = |maps: &_| seeds.apply(&program.module, maps);

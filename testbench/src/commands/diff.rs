@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::compare::COMPARED;
 use crate::cross_check::{CrossCheck, Keep, Report, frame_bytes};
 use crate::engine::Engine;
+use crate::engine_args::EngineArgs;
 use crate::exit::{Exit, Failure};
 use crate::lane::{Lane, Setup};
 use crate::map_files::Seeds;
@@ -45,6 +46,8 @@ pub struct Args {
     /// Where both run: sim (or sim:interp), kernel, nfp
     #[arg(long, default_value = "sim", value_name = "NAME")]
     backend: Engine,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Contents of the maps of both before the first packet, over those of the manifests
     #[arg(long, value_name = "FILE")]
     seed_maps: Vec<PathBuf>,
@@ -131,7 +134,7 @@ fn load_lane(
     let seeds = Seeds::read(program, &files)?;
     let seed = |maps: &_| seeds.apply(&program.module, maps);
     let target = (&program.module, program.entry);
-    let backend = args.backend.backend(true);
+    let backend = args.engine.backend(args.backend)?;
     let exact = args.backend.keeps_retval();
     let lane = Lane::load(SIDES[side], &*backend, exact, target, setup, &seed);
     lane.map_err(|error| program.explain(error))

@@ -8,6 +8,8 @@ use iom_core::abi::BackendError;
 use iom_core::helper;
 use serde::Serialize;
 
+use iom_nfp_offload::profile::FirmwareProfile;
+
 use crate::engine::Engine;
 use crate::exit::Exit;
 
@@ -74,10 +76,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 impl Feature {
     fn of(engine: Engine) -> Self {
-        let capabilities = engine.backend(true).capabilities();
+        let capabilities = engine
+            .backend(true, &FirmwareProfile::full())
+            .capabilities();
         let (reason, release) = match engine {
             Engine::Kernel => (missing_kernel(), kernel_release()),
-            Engine::SimInterpreter | Engine::Nfp => (None, None),
+            Engine::SimInterpreter | Engine::Nfp | Engine::NfpFixed => (None, None),
         };
         let helpers = capabilities.helpers.iter();
         let helpers = helpers.filter_map(|number| helper::by_number(*number));

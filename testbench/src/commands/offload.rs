@@ -13,9 +13,11 @@ use iom_nfp_offload::isa;
 use iom_nfp_offload::offload::{Offload, Request, offload, offload_with};
 use iom_nfp_offload::profile::FirmwareProfile;
 use iom_nfp_offload::recorded;
+use iom_nfp_offload::translate::DefectMode;
 use serde_json::{Value, json};
 
 use super::run as replay;
+use crate::engine_args::firmware;
 use crate::exit::{Exit, Failure};
 use crate::program::{LoadedProgram, ProgramArgs};
 
@@ -47,6 +49,9 @@ struct Target {
     /// agilio-lx, or a profile file (.toml)
     #[arg(long, default_value = "full", value_name = "NAME|FILE")]
     profile: String,
+    /// Words without the driver's defects. No driver makes them: for comparison only
+    #[arg(long)]
+    fixed: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -113,9 +118,17 @@ struct Built {
 }
 
 impl Target {
+    const fn mode(&self) -> DefectMode {
+        if self.fixed {
+            DefectMode::Fixed
+        } else {
+            DefectMode::Kept
+        }
+    }
+
     fn build(&self) -> anyhow::Result<Built> {
         let program = self.program.load()?;
-        let mut profile = profile(&self.profile)?;
+        let mut profile = firmware(&self.profile)?;
         let mut map_ids = table_ids(&program.module.maps);
         let mut facts: Option<Facts> = None;
         if let Some(vector) = &program.vector {
@@ -131,6 +144,7 @@ impl Target {
             entry: program.entry,
             profile: &profile,
             map_ids: &map_ids,
+            mode: self.mode(),
         };
         let result = match facts {
             Some(facts) => offload_with(request, &facts),
@@ -142,25 +156,6 @@ impl Target {
             result,
         })
     }
-}
-
-/// A profile that comes along, or one in a file.
-pub(super) fn profile(name: &str) -> anyhow::Result<FirmwareProfile> {
-    if let Some(profile) = FirmwareProfile::named(name) {
-        return Ok(profile);
-    }
-    if Path::new(name)
-        .extension()
-        .is_none_or(|extension| extension != "toml")
-    {
-        let names: Vec<_> = FirmwareProfile::names().collect();
-        return Err(Failure::usage(format!(
-            "no firmware profile {name}; there are {}, or name a file (.toml)",
-            names.join(", ")
-        )));
-    }
-    let text = std::fs::read_to_string(name).with_context(|| name.to_owned())?;
-    FirmwareProfile::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }
 
 fn build(args: &BuildArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
@@ -259,8 +254,8 @@ impl Built {
             let source = self.source(defect.insn);
             let source = source.map_or(String::new(), |source| format!(" ({source})"));
             eprintln!(
-                "iom: the driver translates instruction {}{source} wrongly: {}",
-                defect.insn, defect.message
+                "iom: defect {} of the driver, instruction {}{source}: {}; to avoid it: {}",
+                defect.id, defect.insn, defect.message, defect.fix
             );
         }
     }
@@ -280,7 +275,7 @@ impl Built {
                 value["program_length"] = json!(offload.words.len());
                 value["stack_bytes"] = json!(offload.image.stack_bytes);
                 let defects = offload.defects.iter().map(|defect| {
-                    json!({ "id": defect.id, "insn": defect.insn, "message": defect.message })
+                    json!({ "id": defect.id, "insn": defect.insn, "message": defect.message, "fix": defect.fix })
                 });
                 value["defects"] = defects.collect();
             }

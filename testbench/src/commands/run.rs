@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use iom_backends::interpreter::{Coverage, Observe, Trace};
 use iom_core::abi::{Backend, PortId};
 use iom_core::module::Module;
-use iom_nfp_offload::backend::Nfp;
 use iom_sim::capture::{
     Annotations, CaptureError, CaptureWriter, LinkType, MergedReader, Packet, port_name,
 };
@@ -17,6 +16,7 @@ use serde_json::json;
 use crate::compare::PacketView;
 use crate::coverage::output::CoverageArgs;
 use crate::engine::Engine;
+use crate::engine_args::EngineArgs;
 use crate::exit::{Exit, Failure};
 use crate::lane::{Lane, Running};
 use crate::map_files;
@@ -39,12 +39,11 @@ pub struct Args {
     program: ProgramArgs,
     #[command(flatten)]
     replay: ReplayArgs,
-    /// Backend: sim (or sim:interp), kernel, nfp
+    /// Backend: sim (or sim:interp), kernel, nfp (or nfp:fixed)
     #[arg(long, default_value = "sim", value_name = "NAME")]
     backend: Engine,
-    /// Firmware of the nfp backend: a profile as in `iom offload`, or a profile file (.toml)
-    #[arg(long, default_value = "full", value_name = "NAME|FILE")]
-    firmware: String,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Output: a directory (existing, or ending in a slash) gets the frames that leave, one pcapng
     /// file per port and one for the host; a file gets every packet as the program left it, with
     /// its verdict, queue and number
@@ -66,9 +65,6 @@ pub struct Args {
     /// Contents of maps after the last packet
     #[arg(long, value_name = "FILE")]
     dump_maps: Option<PathBuf>,
-    /// Load the program into the kernel as it is: time and random numbers are then its own
-    #[arg(long)]
-    no_rewrite: bool,
     /// Print what the program does with the packet of this number: instructions, registers that
     /// change, memory that is touched, source lines; on the simulator only
     #[arg(long, value_name = "PACKET", conflicts_with = "json")]
@@ -88,7 +84,10 @@ impl Args {
     #[must_use]
     pub(super) fn on_nfp(self) -> Self {
         Self {
-            backend: Engine::Nfp,
+            backend: match self.backend {
+                Engine::NfpFixed => Engine::NfpFixed,
+                _ => Engine::Nfp,
+            },
             ..self
         }
     }
@@ -209,11 +208,7 @@ fn observe(args: &Args) -> Observe {
 
 fn backend(args: &Args, observe: &Observe) -> anyhow::Result<Box<dyn Backend>> {
     match (observe, args.backend) {
-        (Observe::Nothing, Engine::Nfp) => {
-            let profile = super::offload::profile(&args.firmware)?;
-            Ok(Box::new(Nfp { profile }))
-        }
-        (Observe::Nothing, engine) => Ok(engine.backend(!args.no_rewrite)),
+        (Observe::Nothing, engine) => args.engine.backend(engine),
         (_, Engine::SimInterpreter) => Ok(Engine::observing(observe.clone())),
         (_, engine) => {
             let message = format!("traces, coverage and profiles are for sim, not {engine}");

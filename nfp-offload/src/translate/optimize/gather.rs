@@ -4,6 +4,7 @@
 use iom_core::isa::{Insn, Operand, Reg, Size};
 use iom_core::verifier::{Pointer, PointerFacts};
 
+use crate::translate::DefectMode;
 use crate::translate::step::{Gather, Step};
 
 /// Bytes from which on a chain takes no further pair: the most that one command transfers.
@@ -126,9 +127,23 @@ impl Chain {
             || (current < head_load && head_load > head_store && current <= head_store)
     }
 
-    fn takes(&self, pair: &Pair, steps: &[Step<'_>]) -> bool {
+    /// Whether this load reads a byte that the chain has stored: what [`crosses`](Self::crosses)
+    /// is meant to find, but for parts of an element.
+    fn overlaps(&self, pair: &Pair) -> bool {
+        if self.head.load.to != self.head.store.to {
+            return false;
+        }
+        let place = |off: i16, pointer: PointerFacts| i64::from(off) + pointer.offset;
+        let load = place(pair.load_off, pair.load);
+        let [a, b] = [self.head, self.last].map(|pair| place(pair.store_off, pair.store));
+        let len = i64::from(pair.len());
+        load < a.max(b) + len && a.min(b) < load + len
+    }
+
+    fn takes(&self, pair: &Pair, steps: &[Step<'_>], mode: DefectMode) -> bool {
         self.last.is_followed_by(pair, steps)
             && !self.crosses(pair.load_off)
+            && (mode == DefectMode::Kept || !self.overlaps(pair))
             && self.len < CHAIN_BYTES
     }
 
@@ -161,14 +176,14 @@ impl Chain {
     }
 }
 
-pub(super) fn gather_copies(steps: &mut [Step<'_>]) {
+pub(super) fn gather_copies(steps: &mut [Step<'_>], mode: DefectMode) {
     let mut chain: Option<Chain> = None;
     let mut slot = 0;
     while slot + 1 < steps.len() {
         let pair = Pair::at(steps, slot);
         slot += if pair.is_some() { 2 } else { 1 };
         match (&mut chain, pair) {
-            (Some(chain), Some(pair)) if chain.takes(&pair, steps) => chain.add(pair, steps),
+            (Some(chain), Some(pair)) if chain.takes(&pair, steps, mode) => chain.add(pair, steps),
             (_, pair) => {
                 if let Some(chain) = chain.take() {
                     chain.finish(steps);

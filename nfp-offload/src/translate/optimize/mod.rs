@@ -10,13 +10,14 @@ mod register_init;
 
 pub use dead_code::mark_removed;
 
+use super::DefectMode;
 use super::step::Step;
 
-pub(super) fn optimize(steps: &mut [Step<'_>]) {
+pub(super) fn optimize(steps: &mut [Step<'_>], mode: DefectMode) {
     register_init::skip_context_copy(steps);
-    negative_constant::make_positive(steps);
+    negative_constant::make_positive(steps, mode);
     legacy_load::skip_masks(steps);
     legacy_load::skip_shift_pairs(steps);
-    gather::gather_copies(steps);
+    gather::gather_copies(steps, mode);
     packet_cache::cache_loads(steps);
 }

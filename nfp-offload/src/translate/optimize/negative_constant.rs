@@ -3,11 +3,20 @@
 
 use iom_core::isa::{AluOp, Condition, Insn, Operand};
 
+use crate::translate::DefectMode;
 use crate::translate::step::Step;
 
-pub(super) fn make_positive(steps: &mut [Step<'_>]) {
+pub(super) fn make_positive(steps: &mut [Step<'_>], mode: DefectMode) {
     for step in steps.iter_mut().filter(|step| !step.is_skipped()) {
         match &mut step.insn {
+            Insn::Alu {
+                src: Operand::Imm(i32::MIN),
+                ..
+            }
+            | Insn::JumpIf {
+                src: Operand::Imm(i32::MIN),
+                ..
+            } if mode == DefectMode::Fixed => {}
             Insn::Alu {
                 op: op @ (AluOp::Add | AluOp::Sub),
                 src: Operand::Imm(imm @ ..0),
