@@ -4,6 +4,7 @@
 //! This crate takes bytes and gives values: it opens no file, reads no clock and starts no thread.
 
 pub mod abi;
+pub mod generate;
 pub mod helper;
 pub mod hex;
 pub mod isa;

@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    asm, attach, check, detach, diff, disasm, exec, feature, offload, pcap, run, status, verify,
+    asm, attach, check, detach, diff, disasm, exec, feature, offload, pcap, run, soundness, status,
+    verify,
 };
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
@@ -44,6 +45,8 @@ pub enum Command {
     Pcap(pcap::Args),
     /// Replay captures through a backend: outputs per port, counters
     Run(run::Args),
+    /// Try random programs: verifier, interpreter and kernel must agree
+    Soundness(soundness::Args),
     /// The XDP programs on the devices of this machine
     Status(status::Args),
     /// What Linux's verifier would say of a program, and why

@@ -29,6 +29,7 @@ pub mod record;
 pub mod replay_args;
 pub mod report;
 pub mod save_diff;
+pub mod soundness;
 pub mod stats;
 pub mod target_kernel;
 pub mod traffic;

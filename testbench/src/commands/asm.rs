@@ -76,7 +76,7 @@ fn vector(module: &Module, program: &Program) -> Value {
 }
 
 /// A map as vectors declare it.
-pub(super) fn map_json(spec: &MapSpec) -> Value {
+pub(crate) fn map_json(spec: &MapSpec) -> Value {
     let entry = |entry: &InitialEntry| match &entry.value {
         InitialValue::Bytes(value) => {
             Some(json!({ "key": hex::encode(&entry.key), "value": hex::encode(value) }))

@@ -17,6 +17,7 @@ pub mod feature;
 pub mod offload;
 pub mod pcap;
 pub mod run;
+pub mod soundness;
 pub mod status;
 pub mod verify;
 
@@ -37,6 +38,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Offload(args) => offload::run(args, out),
         Command::Pcap(args) => pcap::run(&args, out),
         Command::Run(args) => run::run(&args, out),
+        Command::Soundness(args) => soundness::run(&args, out),
         Command::Status(args) => status::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
     }
