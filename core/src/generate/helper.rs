@@ -44,12 +44,32 @@ pub(super) fn helper(writer: &mut Writer) {
     }
 }
 
-/// Whether a random value serves as the argument.
+/// Whether a value that is at hand serves as the argument.
 fn is_simple(argument: &Argument) -> bool {
-    !matches!(
-        argument,
-        Argument::Callback | Argument::SpinLock | Argument::StackOrNull | Argument::RingbufRecord
-    )
+    match argument {
+        Argument::Anything
+        | Argument::Context
+        | Argument::Map
+        | Argument::MapKey
+        | Argument::MapValue
+        | Argument::MapValueWrite
+        | Argument::MemoryRead { .. }
+        | Argument::MemoryWrite
+        | Argument::MemoryReadWrite { .. }
+        | Argument::FixedWrite { .. }
+        | Argument::FixedReadWrite { .. }
+        | Argument::ConstString
+        | Argument::Size { .. }
+        | Argument::AllocationSize => true,
+        Argument::Callback
+        | Argument::StackOrNull
+        | Argument::SpinLock
+        | Argument::RingbufRecord
+        | Argument::Dynptr
+        | Argument::DynptrUninit(_)
+        | Argument::RingbufDynptr
+        | Argument::ReturnedSize => false,
+    }
 }
 
 /// A map that the helper takes.
@@ -125,7 +145,11 @@ fn put(writer: &mut Writer, reg: Reg, argument: Argument, map: u32, len: &mut u3
         Argument::Callback
         | Argument::SpinLock
         | Argument::StackOrNull
-        | Argument::RingbufRecord => return false,
+        | Argument::RingbufRecord
+        | Argument::Dynptr
+        | Argument::DynptrUninit(_)
+        | Argument::RingbufDynptr
+        | Argument::ReturnedSize => return false,
     }
     true
 }
