@@ -1,6 +1,7 @@
 //! Moves and arithmetic, on numbers and on pointers (`check_alu_op`).
 
 use super::explore::Verifier;
+use super::function::has_types;
 use super::register::{Kind, PLUS_CONSTANT, Register, Socket};
 use super::reject::{Check, reject};
 use super::scalar::Scalar;
@@ -382,7 +383,14 @@ impl Verifier<'_> {
             }
             Imm64::Function { offset } => {
                 let start = slot as i64 + 1 + i64::from(offset);
-                Register::pointer(Kind::Function(start as u32))
+                let function = self.program.function_of(start as usize);
+                if self.btf.is_none() || !has_types(self.program) {
+                    return reject("missing btf func_info");
+                }
+                if self.functions[function].global {
+                    return reject("callback function not static");
+                }
+                Register::pointer(Kind::Function(function as u32))
             }
         };
         self.set(dst, value);
@@ -410,7 +418,9 @@ fn operator(op: AluOp) -> &'static str {
 fn takes_arithmetic(kind: Kind, by_zero: bool) -> bool {
     match kind {
         Kind::Context
+        | Kind::MapKey(_)
         | Kind::MapValue { .. }
+        | Kind::Memory { .. }
         | Kind::Stack(_)
         | Kind::Packet
         | Kind::PacketMeta

@@ -5,13 +5,12 @@ use super::alu::MAX_OFFSET;
 use super::explore::{Next, Verifier};
 use super::memory::{Access, signed_bits};
 use super::prototype::{Gives, Prototype, Takes, prototype};
-use super::register::{Kind, Register, Socket};
+use super::register::{Kind, Register};
 use super::reject::{Check, reject};
 use super::stack::HelperUse;
-use super::state::{Frame, MAX_FRAMES};
 use crate::helper::{self, Argument, Returns, number};
-use crate::isa::{CallTarget, Insn, Reg};
-use crate::map::MapType;
+use crate::isa::{CallTarget, Reg};
+use crate::map::{MapFlags, MapType};
 
 /// What the arguments of a call say about each other.
 #[derive(Default)]
@@ -22,10 +21,13 @@ struct CallMeta {
     released: bool,
     reference: u32,
     record_size: i32,
+    /// The function to call.
+    callback: Option<usize>,
 }
 
 impl Verifier<'_> {
     pub(super) fn call(&mut self, target: CallTarget) -> Check<Next> {
+        self.check_call_with_lock(target)?;
         match target {
             CallTarget::Helper(number) => self.call_helper(number).map(|()| Next::Fall),
             CallTarget::Local(_) => self.call_function(),
@@ -40,46 +42,6 @@ impl Verifier<'_> {
         for register in &mut self.state.frame_mut().registers[..6] {
             *register = Register::NOT_INIT;
         }
-    }
-
-    fn call_function(&mut self) -> Check<Next> {
-        let slot = self.insn;
-        let target = self.program.insns[slot].function_target(slot).unwrap_or(0);
-        let Ok(function) = self
-            .program
-            .functions
-            .binary_search_by_key(&target, |function| i64::from(function.start))
-        else {
-            return reject("call to invalid destination");
-        };
-        let depth = self.state.frames.len();
-        if depth >= MAX_FRAMES {
-            return reject(format!(
-                "the call stack of {} frames is too deep",
-                depth + 1
-            ));
-        }
-        let mut frame = Frame::new(function, slot as u32, depth);
-        frame.registers[1..6].copy_from_slice(&self.state.frame().registers[1..6]);
-        self.clear_caller_saved();
-        self.state.frames.push(frame);
-        Ok(Next::Go(target))
-    }
-
-    pub(super) fn exit(&mut self) -> Check<Next> {
-        if self.state.frames.len() == 1 {
-            self.check_leaks("BPF_EXIT instruction in main prog")?;
-            self.check_read(Reg::R0)?;
-            return Ok(Next::PathEnds);
-        }
-        let result = *self.state.reg(0);
-        if matches!(result.kind, Kind::Stack(_)) {
-            return reject("cannot return stack pointer to the caller");
-        }
-        let callsite = self.state.frame().callsite;
-        self.state.frames.pop();
-        *self.state.reg_mut(0) = result;
-        Ok(Next::Go(i64::from(callsite) + 1))
     }
 
     /// Refuses to go on while references are held.
@@ -111,7 +73,7 @@ impl Verifier<'_> {
         }
         let mut meta = CallMeta::default();
         for (index, takes) in prototype.arguments.iter().enumerate() {
-            self.check_argument(&prototype, index, *takes, &mut meta)?;
+            self.check_argument(number, &prototype, index, *takes, &mut meta)?;
         }
         self.check_map_fits(number, meta.map)?;
         if meta.released {
@@ -120,6 +82,13 @@ impl Verifier<'_> {
         if number == number::TAIL_CALL {
             self.mark_tail_call_key(meta.map);
             self.check_leaks("tail_call")?;
+            self.check_no_lock("tail_call")?;
+        }
+        if let Some(function) = meta.callback {
+            self.call_back(number, function)?;
+        }
+        if number == number::SNPRINTF {
+            self.check_format(Reg::R3, Reg::R5)?;
         }
         self.clear_caller_saved();
         let result = self.helper_result(&prototype, &meta);
@@ -161,14 +130,7 @@ impl Verifier<'_> {
             Gives::Known(Returns::MapValueOrNull) => {
                 let map = meta.map.unwrap_or(0);
                 let nullable = !self.key_exists(map, meta.constant_key);
-                let kind = match self.map(map).map_type {
-                    MapType::Xskmap => Kind::Socket {
-                        socket: Socket::Xdp,
-                        nullable,
-                    },
-                    _ => Kind::MapValue { map, nullable },
-                };
-                (kind, false)
+                (Kind::MapValue { map, nullable }, false)
             }
             Gives::Known(Returns::DynptrMemoryOrNull) => return Register::UNKNOWN,
             Gives::Known(Returns::RingbufRecordOrNull) => (Kind::Record { nullable: true }, true),
@@ -201,11 +163,14 @@ impl Verifier<'_> {
     fn key_exists(&self, map: u32, key: Option<u64>) -> bool {
         let spec = self.map(map);
         let array = matches!(spec.map_type, MapType::Array | MapType::PercpuArray);
-        array && key.is_some_and(|key| key < u64::from(spec.max_entries))
+        // Arrays of any length may stand in for such an inner map.
+        let fixed = !spec.flags.contains(MapFlags::INNER_MAP);
+        array && fixed && key.is_some_and(|key| key < u64::from(spec.max_entries))
     }
 
     fn check_argument(
         &mut self,
+        helper: u32,
         prototype: &Prototype,
         index: usize,
         takes: Takes,
@@ -248,7 +213,11 @@ impl Verifier<'_> {
         if register.reference != 0 {
             meta.reference = register.reference;
         }
-        self.check_argument_memory(prototype, index, takes, reg, meta)
+        match takes {
+            Takes::Known(Argument::SpinLock) => self.spin_lock(reg, helper == number::SPIN_LOCK),
+            Takes::Known(Argument::ConstString) => self.check_string(reg),
+            _ => self.check_argument_memory(prototype, index, takes, reg, meta),
+        }
     }
 
     fn check_argument_memory(
@@ -302,8 +271,10 @@ impl Verifier<'_> {
                 };
                 self.check_helper_memory(reg, bytes.into(), fill)?;
             }
-            Takes::Known(Argument::Callback | Argument::SpinLock) => {
-                return reject("callbacks and spin locks are not followed by this verifier");
+            Takes::Known(Argument::Callback) => {
+                if let Kind::Function(function) = register.kind {
+                    meta.callback = Some(function as usize);
+                }
             }
             Takes::Known(Argument::Size { zero }) => {
                 let memory = prototype.arguments[index - 1];
@@ -323,6 +294,7 @@ impl Verifier<'_> {
                 | Argument::MemoryWrite
                 | Argument::MemoryReadWrite { .. }
                 | Argument::ConstString
+                | Argument::SpinLock
                 | Argument::StackOrNull
                 | Argument::RingbufRecord,
             )
@@ -374,7 +346,7 @@ impl Verifier<'_> {
     }
 
     /// Checks memory that a helper reads or fills (`check_helper_mem_access`).
-    fn check_helper_memory(&mut self, reg: Reg, size: i64, how: HelperUse) -> Check {
+    pub(super) fn check_helper_memory(&mut self, reg: Reg, size: i64, how: HelperUse) -> Check {
         let register = *self.state.reg(reg.index());
         let off = i64::from(register.offset);
         match register.kind {
@@ -384,9 +356,17 @@ impl Verifier<'_> {
                 nullable: false,
             } => {
                 self.check_map_rights(map, (off, size), how.access)?;
-                self.check_map_value(reg, map, off, size, how.zero)
+                self.check_map_value(reg, map, off, size, how.zero)?;
+                self.check_fields(reg, map, (off, size), false)
             }
-            Kind::Record { nullable: false } => {
+            Kind::MapKey(map) => {
+                if how.access == Access::Write {
+                    return reject(format!("R{} cannot write into map_key", reg.number()));
+                }
+                let limit = self.map(map).key_size.into();
+                self.check_region(reg, off, size, limit, how.zero)
+            }
+            Kind::Memory { nullable: false } | Kind::Record { nullable: false } => {
                 self.check_region(reg, off, size, register.range.into(), how.zero)
             }
             Kind::Stack(_) => self.check_stack_range(reg, off, size, how),
@@ -463,65 +443,6 @@ impl Verifier<'_> {
             "cannot pass map_type {type_number} into func {name}#{func}"
         ))
     }
-
-    /// Checks the stack of each chain of calls (`check_max_stack_depth`).
-    pub(super) fn check_call_depth(&self) -> Check {
-        const MAX_CHAIN: i64 = 512;
-        const WITH_TAIL_CALLS: i64 = 256;
-        let rounded: Vec<i64> = self
-            .stack_depth
-            .iter()
-            .map(|depth| (depth + 15) / 16 * 16)
-            .collect();
-        // Function, next slot to look at, and the stack of its callers.
-        let mut chain = vec![(0_usize, self.bounds_of(0).0, 0_i64)];
-        while let Some((function, slot, below)) = chain.pop() {
-            let (start, end) = self.bounds_of(function);
-            let depth = below + rounded[function];
-            if slot == start {
-                if function != 0 && below >= WITH_TAIL_CALLS && self.has_tail_call(function) {
-                    return reject(format!(
-                        "tail_calls are not allowed when call stack of previous frames is {below} bytes. Too large"
-                    ));
-                }
-                if depth > MAX_CHAIN {
-                    return reject(format!(
-                        "combined stack size of {} calls is {depth}. Too large",
-                        chain.len() + 1
-                    ));
-                }
-            }
-            let insns = &self.program.insns;
-            let call = (slot..end).find_map(|slot| {
-                let local = matches!(
-                    insns[slot],
-                    Insn::Call {
-                        target: CallTarget::Local(_)
-                    }
-                );
-                Some((slot, insns[slot].function_target(slot).filter(|_| local)?))
-            });
-            let Some((slot, target)) = call else {
-                continue;
-            };
-            chain.push((function, slot + 1, below));
-            let callee = self.program.function_of(target as usize);
-            if chain.len() >= MAX_FRAMES {
-                return reject(format!(
-                    "the call stack of {} frames is too deep !",
-                    chain.len()
-                ));
-            }
-            chain.push((callee, self.bounds_of(callee).0, depth));
-        }
-        Ok(())
-    }
-
-    fn has_tail_call(&self, function: usize) -> bool {
-        let (start, end) = self.bounds_of(function);
-        let target = CallTarget::Helper(number::TAIL_CALL);
-        self.program.insns[start..end].contains(&Insn::Call { target })
-    }
 }
 
 /// Refuses a kind of register that a helper does not take.
@@ -538,6 +459,8 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
                 nullable: false,
                 ..
             }
+            | Kind::MapKey(_)
+            | Kind::Memory { nullable: false }
             | Kind::Record { nullable: false }
     );
     let (fits, expected) = match takes {
@@ -580,10 +503,19 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
             "map_value",
         ),
         Takes::Known(Argument::StackOrNull) => (matches!(kind, Kind::Stack(_)), "fp"),
+        Takes::Known(Argument::Callback) => (matches!(kind, Kind::Function(_)), "func"),
+        Takes::Known(Argument::SpinLock) => (
+            matches!(
+                kind,
+                Kind::MapValue {
+                    nullable: false,
+                    ..
+                }
+            ),
+            "map_value, ptr_",
+        ),
         Takes::Known(
             Argument::Anything
-            | Argument::Callback
-            | Argument::SpinLock
             | Argument::Dynptr
             | Argument::DynptrUninit(_)
             | Argument::RingbufDynptr,

@@ -2,6 +2,7 @@
 //! and where states are worth remembering. The walk is Linux's (`check_cfg`), because its order
 //! decides which message comes first.
 
+use super::callback::calls_back;
 use super::reject::{Check, reject};
 use crate::isa::{CallTarget, Imm64, Insn};
 use crate::module::Program;
@@ -16,6 +17,8 @@ pub(super) struct Flow {
     pub(super) jump_point: bool,
     /// States are always remembered here.
     pub(super) force_checkpoint: bool,
+    /// A helper that calls a function of the program is called here.
+    pub(super) calls_back: bool,
 }
 
 /// Checks the functions' bounds: jumps stay inside, and nothing falls out at the end.
@@ -107,6 +110,11 @@ impl Walk<'_> {
                     || self.push(slot, target, Visit::Branch)?)
             }
             insn @ Insn::Call { target } => {
+                if calls_back(&insn) {
+                    let flow = &mut self.flow[slot];
+                    (flow.calls_back, flow.force_checkpoint) = (true, true);
+                    self.mark(slot as i64);
+                }
                 let local = matches!(target, CallTarget::Local(_));
                 self.visit_call(slot, next, insn.function_target(slot).filter(|_| local))
             }
@@ -229,7 +237,9 @@ pub(super) fn loops(insns: &[Insn]) -> Vec<u32> {
                 .rposition(|member| *member == slot)
                 .unwrap_or(0);
             let members = stack.split_off(start);
-            let is_loop = members.len() > 1 || successors(insns, slot).any(|to| to == slot);
+            let is_loop = members.len() > 1
+                || calls_back(&insns[slot])
+                || successors(insns, slot).any(|to| to == slot);
             for member in members {
                 on_stack.set(member, false);
                 found[member] = if is_loop { next_loop } else { 0 };

@@ -5,14 +5,17 @@ use bitvec::{bitvec, vec::BitVec};
 use std::collections::HashMap;
 
 use super::cfg::{self, Flow};
+use super::function::{FunctionInfo, functions};
 use super::liveness::{RegisterSet, live_registers};
+use super::maps::Maps;
 use super::prune::{Explored, LoopVisit};
 use super::register::{Kind, Register};
 use super::reject::{Check, Rejection, reject};
 use super::stack_liveness::StackLiveness;
 use super::state::{Place, State, StateId, Step};
-use crate::isa::{CallTarget, Insn, Reg};
+use crate::isa::{Insn, Reg};
 use crate::module::{Module, Program, ProgramType};
+use crate::object::btf::Btf;
 
 /// Instructions that Linux looks at before it gives up (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_PROCESSED: u64 = 1_000_000;
@@ -46,6 +49,9 @@ pub(super) struct Verifier<'a> {
     pub(super) module: &'a Module,
     pub(super) program: &'a Program,
     pub(super) options: Options,
+    pub(super) btf: Option<Btf>,
+    pub(super) maps: Maps<'a>,
+    pub(super) functions: Vec<FunctionInfo>,
     pub(super) flow: Vec<Flow>,
     pub(super) live: Vec<RegisterSet>,
     pub(super) loops: Vec<u32>,
@@ -86,14 +92,17 @@ pub(super) struct Counts {
 impl<'a> Verifier<'a> {
     pub(super) fn new(module: &'a Module, program: &'a Program, options: Options) -> Self {
         let count = program.insns.len();
+        let btf = module.btf.as_deref().and_then(|btf| Btf::parse(btf).ok());
         Self {
             module,
             program,
             options,
+            maps: Maps::of(module, btf.as_ref()),
             flow: Vec::new(),
             live: Vec::new(),
             loops: Vec::new(),
-            state: State::entry(),
+            state: State::entry(0, 0),
+            functions: functions(program, btf.as_ref()),
             insn: 0,
             previous: -1,
             pending: Vec::new(),
@@ -107,6 +116,7 @@ impl<'a> Verifier<'a> {
             seen: bitvec![0; count],
             pointer_kinds: vec![None; count],
             stack_live: StackLiveness::default(),
+            btf,
         }
     }
 
@@ -116,20 +126,38 @@ impl<'a> Verifier<'a> {
             return reject("last insn is not an exit or jmp");
         }
         cfg::check_functions(self.program)?;
+        self.check_abnormal_returns()?;
         self.check_map_references()?;
         self.flow = cfg::check_flow(self.program)?;
         self.loops = cfg::loops(&self.program.insns);
         self.live = live_registers(&self.program.insns);
+        let mut state = State::entry(0, 0);
+        state.frame_mut().registers[1] = Register::pointer(Kind::Context);
+        self.start(state);
         self.walk()?;
+        self.verify_global_functions()?;
         self.check_call_depth()
     }
 
-    fn walk(&mut self) -> Check {
+    /// Begins at a state, with nothing remembered of other functions.
+    pub(super) fn start(&mut self, state: State) {
+        (self.insn, self.previous) = (state.first_insn, -1);
+        self.state = state;
+        self.explored.clear();
+        self.buckets = vec![Vec::new(); self.program.insns.len()];
+        self.loop_visits.clear();
+        self.stack_live = StackLiveness::default();
+        let counts = &mut self.counts;
+        (counts.listed, counts.to_free, counts.backedges) = (0, 0, 0);
+    }
+
+    pub(super) fn walk(&mut self) -> Check {
         loop {
             match self.visit()? {
                 Next::Fall => self.insn += 1,
                 Next::Go(target) => self.insn = target as usize,
                 Next::PathEnds => {
+                    self.stack_live.update(&self.state, &self.program.insns);
                     self.end_path();
                     let Some(next) = self.pending.pop() else {
                         return Ok(());
@@ -167,18 +195,10 @@ impl<'a> Verifier<'a> {
         self.seen.set(slot, true);
         let before = self.state.current();
         let bounds = self.bounds_of(self.state.frame().function);
-        let chain_state = matches!(
-            self.program.insns[slot],
-            Insn::Exit
-                | Insn::Call {
-                    target: CallTarget::Local(_)
-                }
-        )
-        .then(|| self.state.clone());
         let next = self.execute(slot)?;
-        debug_assert!(chain_state.is_some() || before == self.state.current());
-        let state = chain_state.as_ref().unwrap_or(&self.state);
-        self.stack_live.commit(state, slot, bounds);
+        if before == self.state.current() {
+            self.stack_live.commit(&self.state, slot, bounds);
+        }
         Ok(next)
     }
 
@@ -230,7 +250,7 @@ impl<'a> Verifier<'a> {
                 off,
                 src,
             } => self.atomic(op, size, base, off, src)?,
-            Insn::LoadPacket { mode, .. } => self.load_packet(mode)?,
+            Insn::LoadPacket { mode, .. } => return self.load_packet(mode),
             Insn::Jump { .. } => {
                 self.counts.jumps += 1;
                 return Ok(Next::Go(insn.jump_target(slot).unwrap_or(0)));
@@ -258,12 +278,13 @@ impl<'a> Verifier<'a> {
         Ok(Next::Fall)
     }
 
-    fn load_packet(&mut self, mode: crate::isa::PacketMode) -> Check {
+    fn load_packet(&mut self, mode: crate::isa::PacketMode) -> Check<Next> {
         if self.program.program_type == ProgramType::Xdp {
             return reject("BPF_LD_[ABS|IND] instructions not allowed for this program type");
         }
         self.check_read(Reg::R6)?;
         self.check_leaks("BPF_LD_[ABS|IND]")?;
+        self.check_no_lock("BPF_LD_[ABS|IND]")?;
         if self.state.reg(6).kind != Kind::Context {
             return reject("at the time of BPF_LD_ABS|IND R6 != pointer to skb");
         }
@@ -276,7 +297,13 @@ impl<'a> Verifier<'a> {
             half_written_at: self.insn as u32 + 1,
             ..Register::UNKNOWN
         };
-        Ok(())
+        if self.state.frames.len() == 1 {
+            return Ok(Next::Fall);
+        }
+        // A load outside of the packet returns from the function with zero.
+        self.push_path(self.insn + 1, self.state.clone())?;
+        *self.state.reg_mut(0) = Register::constant(0);
+        self.exit_function()
     }
 
     /// First slot of a function and the one after its last.

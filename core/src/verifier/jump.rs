@@ -3,7 +3,8 @@
 
 use super::branch::{flip, is_taken, learn};
 use super::explore::{Next, Verifier};
-use super::register::{AT_PACKET_END, BEYOND_PACKET_END, Kind, PLUS_CONSTANT, Register};
+use super::maps::Maps;
+use super::register::{AT_PACKET_END, BEYOND_PACKET_END, Kind, PLUS_CONSTANT, Register, Socket};
 use super::reject::Check;
 use super::scalar::Scalar;
 use super::state::{Place, State};
@@ -61,11 +62,12 @@ impl Verifier<'_> {
                 } else {
                     &mut self.state
                 };
-                lift_null(equal, dst, src);
+                lift_null(equal, dst, src, &self.maps);
             }
             if imm_zero && equality && left.kind.nullable() {
-                self.state.mark_null(dst.index(), cond == Condition::Ne);
-                other.mark_null(dst.index(), cond == Condition::Eq);
+                self.state
+                    .mark_null(dst.index(), cond == Condition::Ne, &self.maps);
+                other.mark_null(dst.index(), cond == Condition::Eq, &self.maps);
             } else if let Operand::Reg(src) = src {
                 match_packet(cond, dst, src, &mut self.state, &mut other);
             }
@@ -96,11 +98,17 @@ impl Verifier<'_> {
 
     pub(super) fn may_goto(&mut self, slot: usize, off: i16) -> Check<Next> {
         self.counts.jumps += 1;
-        let previous = self.previous_entry(slot);
+        let parent = self
+            .state
+            .parent
+            .map(|id| self.explored_mut(id).state.depth);
+        let previous = parent.and_then(|depth| self.previous_entry(slot, depth));
         let mut queued = self.state.clone();
         queued.may_goto_depth += 1;
         if let Some(previous) = previous {
-            self.widen_imprecise(previous, &mut queued);
+            let next_id = self.next_id;
+            self.explored_mut(previous)
+                .widen_imprecise(&mut queued, next_id);
         }
         self.push_path(slot + 1, queued)?;
         Ok(Next::Go(slot as i64 + 1 + i64::from(off)))
@@ -126,7 +134,15 @@ fn branch_taken(a: &Register, b: &Register, cond: Condition, half: bool) -> Opti
         // Linux's list (`reg_not_null`); of other pointers it does not say.
         let listed = matches!(
             a.kind,
-            Kind::MapValue { .. } | Kind::Record { .. } | Kind::Map(_) | Kind::Socket { .. }
+            Kind::MapValue { .. }
+                | Kind::MapKey(_)
+                | Kind::Memory { .. }
+                | Kind::Record { .. }
+                | Kind::Map(_)
+                | Kind::Socket {
+                    socket: Socket::Full | Socket::Common | Socket::Tcp,
+                    ..
+                }
         );
         let never_null = listed && !a.kind.nullable();
         return match cond {
@@ -222,13 +238,13 @@ fn share(state: &mut State, known: Reg, linked: &[Place]) {
 }
 
 /// A pointer that equals one that is not null is not null.
-fn lift_null(equal: &mut State, dst: Reg, src: Reg) {
+fn lift_null(equal: &mut State, dst: Reg, src: Reg, maps: &Maps<'_>) {
     let (left, right) = (*equal.reg(dst.index()), *equal.reg(src.index()));
     let pointers = !left.is_scalar() && !right.is_scalar();
     if pointers && left.kind.nullable() != right.kind.nullable() {
         let lifted = if right.kind.nullable() { src } else { dst };
         let register = equal.reg_mut(lifted.index());
-        register.kind = register.kind.not_null();
+        register.kind = maps.not_null(register.kind);
     }
 }
 

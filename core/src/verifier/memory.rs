@@ -4,6 +4,7 @@
 use super::alu::MAX_OFFSET;
 use super::context::{ContextAccess, context_access};
 use super::explore::Verifier;
+use super::maps::Special;
 use super::register::{Kind, Register, Socket};
 use super::reject::{Check, Rejection, reject};
 use super::scalar::Scalar;
@@ -188,9 +189,19 @@ impl Verifier<'_> {
             } => {
                 self.check_map_rights(map, (off, access.size), access.access)?;
                 self.check_map_value(number, map, off, access.size, false)?;
+                self.check_fields(number, map, (off, access.size), true)?;
                 Ok(Some(self.read_map(map, &pointer, off, access)))
             }
-            Kind::Record { nullable: false } => {
+            Kind::MapKey(_) if write => reject(format!(
+                "write to change key R{} not allowed",
+                number.number()
+            )),
+            Kind::MapKey(map) => {
+                let limit = self.map(map).key_size.into();
+                self.check_region(number, off, access.size, limit, false)?;
+                Ok(Some(Register::UNKNOWN))
+            }
+            Kind::Memory { nullable: false } | Kind::Record { nullable: false } => {
                 let limit = i64::from(pointer.range);
                 self.check_region(number, off, access.size, limit, false)?;
                 Ok(Some(Register::UNKNOWN))
@@ -227,6 +238,7 @@ impl Verifier<'_> {
             | Kind::PacketEnd
             | Kind::Map(_)
             | Kind::MapValue { .. }
+            | Kind::Memory { .. }
             | Kind::Record { .. }
             | Kind::Socket { .. }
             | Kind::Function(_) => {
@@ -300,6 +312,7 @@ impl Verifier<'_> {
                 }
                 return Ok(());
             }
+            Kind::MapKey(_) => ("key ", strict),
             Kind::MapValue { .. } => ("value ", strict),
             Kind::Context => ("context ", strict),
             Kind::Stack(_) => ("stack ", true),
@@ -335,7 +348,7 @@ impl Verifier<'_> {
     }
 
     pub(super) fn map(&self, map: u32) -> &MapSpec {
-        &self.module.maps[map as usize]
+        self.maps.spec(map)
     }
 
     pub(super) fn check_map_value(
@@ -348,6 +361,38 @@ impl Verifier<'_> {
     ) -> Check {
         let limit = i64::from(self.map(map).value_size);
         self.check_region(reg, off, size, limit, zero)
+    }
+
+    /// Refuses an access to members that only helpers may touch; `direct` if it is the program's own.
+    pub(super) fn check_fields(
+        &self,
+        reg: Reg,
+        map: u32,
+        (off, size): (i64, i64),
+        direct: bool,
+    ) -> Check {
+        let pointer = self.state.reg(reg.index());
+        let (least, most) = (
+            pointer.scalar.smin.wrapping_add(off),
+            (pointer.scalar.umax as i64).wrapping_add(off + size),
+        );
+        let touched = self.maps.fields(map).iter().find(|field| {
+            let start = i64::from(field.offset);
+            least < start + i64::from(field.size) && start < most
+        });
+        match touched {
+            None => Ok(()),
+            Some(field) if field.special == Special::Pointer && !direct => {
+                reject("kptr cannot be accessed indirectly by helper")
+            }
+            Some(field) if field.special == Special::Pointer => {
+                reject("kptr cannot be followed: pointers into the kernel are not supported")
+            }
+            Some(field) => reject(format!(
+                "{} cannot be accessed directly by load/store",
+                field.special.name()
+            )),
+        }
     }
 
     /// What a read of a map value gives: the contents, if nobody can change them.
@@ -448,6 +493,9 @@ fn check_bounds(
     match pointer.kind {
         Kind::MapValue { .. } => reject(format!(
             "invalid access to map value, value_size={limit} off={off} size={size}"
+        )),
+        Kind::MapKey(_) => reject(format!(
+            "invalid access to map key, key_size={limit} off={off} size={size}"
         )),
         Kind::Packet | Kind::PacketMeta | Kind::PacketEnd => reject(format!(
             "invalid access to packet, off={off} size={size}, R{}(id={},off={},r={limit})",

@@ -2,9 +2,12 @@
 //! made of matter, too, back through the path; only those are compared when paths are pruned
 //! (`mark_chain_precision`).
 
+use super::callback::calls_back;
 use super::explore::Verifier;
+use super::function::FunctionInfo;
 use super::state::{Place, State, StateId, Step};
 use crate::isa::{CallTarget, Insn, Operand, Reg};
+use crate::module::Program;
 
 /// Registers and stack slots that are looked for, by frame.
 struct Wanted {
@@ -15,6 +18,22 @@ struct Wanted {
 
 /// The walk back cannot tell where a number comes from.
 struct Lost;
+
+/// The program that is walked over.
+struct Code<'a> {
+    insns: &'a [Insn],
+    program: &'a Program,
+    functions: &'a [FunctionInfo],
+}
+
+impl Code<'_> {
+    /// Whether the function that is called was not entered, because it is verified on its own.
+    fn calls_global(&self, slot: usize) -> bool {
+        let target = self.insns[slot].function_target(slot).unwrap_or(0);
+        let function = self.program.function_of(target as usize);
+        self.functions[function].global
+    }
+}
 
 impl Wanted {
     fn new(frame: usize) -> Self {
@@ -73,13 +92,13 @@ impl Wanted {
         slot: usize,
         after: i64,
         step: Option<&Step>,
-        insns: &[Insn],
+        code: &Code<'_>,
     ) -> Result<(), Lost> {
         if *insn == Insn::WideTail {
             return Ok(());
         }
         self.sync_linked(step);
-        self.back_over(insn, slot, after, step, insns)?;
+        self.back_over(insn, slot, after, step, code)?;
         self.sync_linked(step);
         Ok(())
     }
@@ -88,10 +107,10 @@ impl Wanted {
     fn back_over(
         &mut self,
         insn: &Insn,
-        _slot: usize,
+        slot: usize,
         after: i64,
         step: Option<&Step>,
-        insns: &[Insn],
+        code: &Code<'_>,
     ) -> Result<(), Lost> {
         let stack = step.and_then(|step| step.stack);
         match *insn {
@@ -151,6 +170,9 @@ impl Wanted {
                 if self.has(Reg::R0) {
                     return Err(Lost);
                 }
+                if after != slot as i64 + 1 {
+                    self.enter()?;
+                }
             }
             Insn::JumpIf {
                 dst,
@@ -166,8 +188,8 @@ impl Wanted {
                     }
                 }
             }
-            Insn::Call { target } => self.back_over_call(target)?,
-            Insn::Exit => self.back_into_function(after, insns)?,
+            Insn::Call { target } => self.back_over_call(target, slot, after, code)?,
+            Insn::Exit => self.back_into_function(after, code.insns)?,
             Insn::Neg { .. }
             | Insn::ByteSwap { .. }
             | Insn::WideTail
@@ -178,14 +200,29 @@ impl Wanted {
         Ok(())
     }
 
-    fn back_over_call(&mut self, target: CallTarget) -> Result<(), Lost> {
+    fn back_over_call(
+        &mut self,
+        target: CallTarget,
+        slot: usize,
+        after: i64,
+        code: &Code<'_>,
+    ) -> Result<(), Lost> {
         const ARGUMENTS: u16 = 0x3e;
-        if !matches!(target, CallTarget::Local(_)) {
+        let insn = &code.insns[slot];
+        let into_callback = calls_back(insn) && slot as i64 != after - 1;
+        let local = matches!(target, CallTarget::Local(_)) && !code.calls_global(slot);
+        if !local && !into_callback {
             self.drop(Reg::R0);
             return Ok(());
         }
         if self.frame == 0 {
             return Err(Lost);
+        }
+        if into_callback {
+            // What a callback is handed was made by the helper.
+            self.registers[self.frame] = 0;
+            self.frame -= 1;
+            return Ok(());
         }
         // Out of the callee at its start: what it was handed.
         let arguments = self.registers[self.frame] & ARGUMENTS;
@@ -207,13 +244,19 @@ impl Wanted {
         );
         let result = called && self.has(Reg::R0);
         self.drop(Reg::R0);
+        self.enter()?;
+        if result {
+            self.want(Reg::R0);
+        }
+        Ok(())
+    }
+
+    /// Into the function that was left last.
+    fn enter(&mut self) -> Result<(), Lost> {
         if self.frame + 1 >= self.registers.len() {
             return Err(Lost);
         }
         self.frame += 1;
-        if result {
-            self.want(Reg::R0);
-        }
         Ok(())
     }
 }
@@ -325,7 +368,11 @@ impl Verifier<'_> {
         after: &mut i64,
         skip: &mut bool,
     ) -> Result<(), Lost> {
-        let insns = &self.program.insns;
+        let code = Code {
+            insns: &self.program.insns,
+            program: self.program,
+            functions: &self.functions,
+        };
         let mut left = state.history.len();
         if *slot < 0 {
             return Ok(());
@@ -336,10 +383,10 @@ impl Verifier<'_> {
             } else {
                 let step = left.checked_sub(1).map(|index| &state.history[index]);
                 let step = step.filter(|step| i64::from(step.insn) == *slot);
-                let Some(insn) = insns.get(*slot as usize) else {
+                let Some(insn) = code.insns.get(*slot as usize) else {
                     return Err(Lost);
                 };
-                wanted.back(insn, *slot as usize, *after, step, insns)?;
+                wanted.back(insn, *slot as usize, *after, step, &code)?;
             }
             if wanted.is_empty() {
                 return Ok(());

@@ -86,10 +86,36 @@ impl IdMap {
     }
 }
 
+impl Explored {
+    /// Forgets numbers that changed since an earlier round of a loop and do not matter so far.
+    pub(super) fn widen_imprecise(&self, queued: &mut State, next_id: u32) {
+        let mut ids = IdMap::new(next_id);
+        let mut widen = |old: &Register, new: &mut Register| {
+            let scalars = old.is_scalar() && new.is_scalar();
+            if scalars && !old.precise && !new.precise && !same(old, new, &mut ids) {
+                *new = Register {
+                    half_written_at: new.half_written_at,
+                    ..Register::UNKNOWN
+                };
+            }
+        };
+        for (old, new) in self.state.frames.iter().zip(&mut queued.frames) {
+            for (old, new) in old.registers.iter().zip(&mut new.registers) {
+                widen(old, new);
+            }
+            for (old, new) in old.stack.iter().zip(&mut new.stack) {
+                if old.is_spilled() && new.is_spilled() {
+                    widen(&old.spilled, &mut new.spilled);
+                }
+            }
+        }
+    }
+}
+
 impl Verifier<'_> {
-    fn bucket(&self) -> usize {
+    fn bucket(&self, slot: usize) -> usize {
         let callsite = self.state.frame().callsite;
-        ((self.insn as u32 ^ callsite) as usize) % self.buckets.len()
+        ((slot as u32 ^ callsite) as usize) % self.buckets.len()
     }
 
     fn listed(&self, id: StateId) -> Option<&Explored> {
@@ -106,7 +132,7 @@ impl Verifier<'_> {
         let processed = self.counts.processed - self.counts.processed_at_state;
         let mut add = force || (jumps >= 2 && processed >= 8);
         self.clean_states();
-        let bucket = self.bucket();
+        let bucket = self.bucket(self.insn);
         for id in self.buckets[bucket].clone().into_iter().rev() {
             let Some(known) = self.listed(id).filter(|known| known.state.insn == slot) else {
                 continue;
@@ -118,14 +144,18 @@ impl Verifier<'_> {
                     closes_loop = self.covers(&known.state, How::Within);
                     hit = closes_loop;
                 }
-                if !hit {
-                    let looping = maybe_looping(&known.state, &self.state);
+                if self.flow[slot].calls_back {
+                    hit = self.covers(&known.state, How::Within);
+                    closes_loop = hit;
+                } else if !hit {
+                    let looping = maybe_looping(&known.state, &self.state)
+                        && known.state.callback_unroll_depth == self.state.callback_unroll_depth;
                     if looping && !depth_differs && self.covers(&known.state, How::Exact) {
                         return reject(format!("infinite loop detected at insn {slot}"));
                     }
-                    if !force && jumps < 20 && processed < 100 {
-                        add = false;
-                    }
+                }
+                if !hit && !force && jumps < 20 && processed < 100 {
+                    add = false;
                 }
             } else {
                 closes_loop = self.is_in_open_loop(&known.state);
@@ -302,7 +332,7 @@ impl Verifier<'_> {
 
     /// Forgets in finished states what is never read again.
     fn clean_states(&mut self) {
-        let bucket = self.bucket();
+        let bucket = self.bucket(self.insn);
         for id in self.buckets[bucket].clone() {
             let Some(known) = self.listed(id) else {
                 continue;
@@ -337,10 +367,9 @@ impl Verifier<'_> {
         }
     }
 
-    /// The most recent state at this instruction from which the path at hand runs.
-    pub(super) fn previous_entry(&self, slot: usize) -> Option<StateId> {
-        let parent = self.state.parent?;
-        let depth = self.listed(parent)?.state.depth;
+    /// The most recent state at this instruction from which the path at hand runs, if fewer states
+    /// than `depth` were remembered on the way there.
+    pub(super) fn previous_entry(&self, slot: usize, depth: u32) -> Option<StateId> {
         let runs = |id: &&StateId| {
             self.listed(**id).is_some_and(|known| {
                 known.state.insn == slot
@@ -349,34 +378,11 @@ impl Verifier<'_> {
                     && known.state.depth < depth
             })
         };
-        self.buckets[self.bucket()].iter().rev().find(runs).copied()
-    }
-
-    /// Forgets numbers that changed since an earlier round of a loop and do not matter so far.
-    pub(super) fn widen_imprecise(&self, previous: StateId, queued: &mut State) {
-        let Some(old) = self.listed(previous) else {
-            return;
-        };
-        let mut ids = IdMap::new(self.next_id);
-        let mut widen = |old: &Register, new: &mut Register| {
-            let scalars = old.is_scalar() && new.is_scalar();
-            if scalars && !old.precise && !new.precise && !same(old, new, &mut ids) {
-                *new = Register {
-                    half_written_at: new.half_written_at,
-                    ..Register::UNKNOWN
-                };
-            }
-        };
-        for (old, new) in old.state.frames.iter().zip(&mut queued.frames) {
-            for (old, new) in old.registers.iter().zip(&mut new.registers) {
-                widen(old, new);
-            }
-            for (old, new) in old.stack.iter().zip(&mut new.stack) {
-                if old.is_spilled() && new.is_spilled() {
-                    widen(&old.spilled, &mut new.spilled);
-                }
-            }
-        }
+        self.buckets[self.bucket(slot)]
+            .iter()
+            .rev()
+            .find(runs)
+            .copied()
     }
 
     /// Whether a state that is known to be safe covers the one at hand.
@@ -387,6 +393,9 @@ impl Verifier<'_> {
         }
         let mut ids = IdMap::new(self.next_id);
         if old.references.len() != new.references.len() {
+            return false;
+        }
+        if !same_lock(old.lock, new.lock, &mut ids) {
             return false;
         }
         let references = old.references.iter().zip(&new.references);
@@ -400,6 +409,7 @@ impl Verifier<'_> {
             let live = self.live[old.insn_of_frame(index)];
             let (old, new) = (&old.frames[index], &new.frames[index]);
             old.callsite == new.callsite
+                && old.callback_depth <= new.callback_depth
                 && covers_registers(old, new, live, how, &mut ids)
                 && covers_stack(old, new, how, &mut ids)
         })
@@ -413,6 +423,15 @@ fn maybe_looping(old: &State, new: &State) -> bool {
         && registers().all(|(old, new)| {
             old.same_value(new) && old.id == new.id && old.reference == new.reference
         })
+}
+
+/// Whether the same lock is held, or none.
+fn same_lock(old: Option<(u32, u32)>, new: Option<(u32, u32)>, ids: &mut IdMap) -> bool {
+    match (old, new) {
+        (None, None) => true,
+        (Some(old), Some(new)) => old.0 == new.0 && ids.check(old.1, new.1),
+        _ => false,
+    }
 }
 
 fn same(old: &Register, new: &Register, ids: &mut IdMap) -> bool {
@@ -447,7 +466,7 @@ fn covers_register(old: &Register, new: &Register, how: How, ids: &mut IdMap) ->
             }
             old.scalar.contains(&new.scalar) && ids.check_scalars(old.id, new.id)
         }
-        Kind::MapValue { .. } | Kind::Record { .. } => {
+        Kind::MapKey(_) | Kind::MapValue { .. } | Kind::Memory { .. } | Kind::Record { .. } => {
             old.offset == new.offset
                 && old.range == new.range
                 && old.scalar.contains(&new.scalar)

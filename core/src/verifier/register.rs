@@ -19,6 +19,12 @@ pub(super) enum Kind {
         map: u32,
         nullable: bool,
     },
+    /// A key of a map, which only callbacks get.
+    MapKey(u32),
+    /// Memory of a known size, which the caller of a global function hands over.
+    Memory {
+        nullable: bool,
+    },
     /// A ring-buffer record.
     Record {
         nullable: bool,
@@ -27,7 +33,7 @@ pub(super) enum Kind {
         socket: Socket,
         nullable: bool,
     },
-    /// The address of a function, by its first slot.
+    /// The address of a function, by its index.
     Function(u32),
 }
 
@@ -51,6 +57,7 @@ impl Kind {
         matches!(
             self,
             Self::MapValue { nullable: true, .. }
+                | Self::Memory { nullable: true }
                 | Self::Record { nullable: true }
                 | Self::Socket { nullable: true, .. }
         )
@@ -63,6 +70,7 @@ impl Kind {
                 map,
                 nullable: false,
             },
+            Self::Memory { .. } => Self::Memory { nullable: false },
             Self::Record { .. } => Self::Record { nullable: false },
             Self::Socket { socket, .. } => Self::Socket {
                 socket,
@@ -94,6 +102,8 @@ impl Kind {
             Self::MapValue { nullable, .. } => {
                 ["map_value", "map_value_or_null"][usize::from(nullable)]
             }
+            Self::MapKey(_) => "map_key",
+            Self::Memory { nullable } => ["mem", "mem_or_null"][usize::from(nullable)],
             Self::Record { nullable } => {
                 ["ringbuf_mem", "ringbuf_mem_or_null"][usize::from(nullable)]
             }
@@ -129,7 +139,7 @@ pub(super) struct Register {
     /// Known part of a pointer's offset; of a number with [`PLUS_CONSTANT`], the constant.
     pub(super) offset: i32,
     /// Of packet pointers: bytes that are known to be there, or one of the marks above. Of
-    /// ring-buffer records: their size.
+    /// ring-buffer records and of memory: the size.
     pub(super) range: i32,
     /// The number, or the part of a pointer's offset that is not known.
     pub(super) scalar: Scalar,

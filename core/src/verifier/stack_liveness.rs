@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
+use super::callback::calls_back;
 use super::cfg::successors;
 use super::state::State;
-use crate::isa::{CallTarget, Insn};
+use crate::isa::Insn;
 
 /// Slots of a frame as bits.
 type Slots = u64;
@@ -27,6 +28,67 @@ struct Instance {
     marks: Vec<Vec<Marks>>,
     start: usize,
     changed: bool,
+    /// Something that was always written so far was not on a later visit.
+    dropped: bool,
+}
+
+impl Instance {
+    fn read(&mut self, frame: usize, insn: usize, slots: Slots) {
+        let marks = &mut self.marks[frame][insn - self.start];
+        self.changed |= marks.may_read | slots != marks.may_read;
+        marks.may_read |= slots;
+    }
+
+    fn commit(&mut self, frame: usize, insn: usize, written: Slots) {
+        let marks = &mut self.marks[frame][insn - self.start];
+        let must = if marks.written_once {
+            marks.must_write & written
+        } else {
+            written
+        };
+        self.dropped |= marks.must_write & !must != 0;
+        self.changed |= must != marks.must_write;
+        marks.must_write = must;
+        marks.written_once = true;
+    }
+
+    /// Goes over the function until nothing changes; false if nothing had changed before.
+    fn update(&mut self, insns: &[Insn]) -> bool {
+        if !std::mem::take(&mut self.changed) {
+            return false;
+        }
+        let dropped = std::mem::take(&mut self.dropped);
+        let start = self.start;
+        for marks in &mut self.marks {
+            if dropped {
+                for mark in marks.iter_mut() {
+                    (mark.live_before, mark.must_write_after) = (0, 0);
+                }
+            }
+            while (0..marks.len()).rev().fold(false, |changed, offset| {
+                changed | step(marks, insns, start, offset)
+            }) {}
+        }
+        true
+    }
+}
+
+/// Brings what holds before one instruction up to date with what holds behind it.
+fn step(marks: &mut [Marks], insns: &[Insn], start: usize, offset: usize) -> bool {
+    let (mut after, mut certain, mut any) = (0, u64::MAX, false);
+    for next in successors(insns, start + offset) {
+        if let Some(next) = marks.get(next.wrapping_sub(start)) {
+            after |= next.live_before;
+            certain &= next.must_write_after;
+            any = true;
+        }
+    }
+    let mark = &mut marks[offset];
+    let before = (after & !mark.must_write) | mark.may_read;
+    let certain = if any { certain } else { 0 } | mark.must_write;
+    let changed = before != mark.live_before || certain != mark.must_write_after;
+    (mark.live_before, mark.must_write_after) = (before, certain);
+    changed
 }
 
 /// The gathered marks and what they say.
@@ -48,6 +110,7 @@ impl StackLiveness {
             marks: vec![vec![Marks::default(); bounds.1 - bounds.0]; frame + 1],
             start: bounds.0,
             changed: true,
+            dropped: false,
         })
     }
 
@@ -61,9 +124,7 @@ impl StackLiveness {
     ) {
         let (insn, bounds) = at;
         let instance = self.instance(state, state.current(), bounds);
-        let marks = &mut instance.marks[frame][insn - bounds.0];
-        instance.changed |= marks.may_read | slots != marks.may_read;
-        marks.may_read |= slots;
+        instance.read(frame, insn, slots);
     }
 
     /// The instruction at hand writes these slots of a frame.
@@ -75,86 +136,49 @@ impl StackLiveness {
     pub(super) fn commit(&mut self, state: &State, insn: usize, bounds: (usize, usize)) {
         let writes = std::mem::take(&mut self.writes);
         let instance = self.instance(state, state.current(), bounds);
-        for (frame, marks) in instance.marks.iter_mut().enumerate() {
-            let marks = &mut marks[insn - bounds.0];
+        for frame in 0..instance.marks.len() {
             let of_frame = writes.iter().filter(|(written, _)| *written == frame);
             let written = of_frame.fold(0, |slots, (_, more)| slots | more);
-            let must = if marks.written_once {
-                marks.must_write & written
-            } else {
-                written
+            instance.commit(frame, insn, written);
+        }
+    }
+
+    /// A path is finished: brings the analysis of its chain of calls up to date.
+    pub(super) fn update(&mut self, state: &State, insns: &[Insn]) {
+        self.writes.clear();
+        for frame in (0..state.frames.len()).rev() {
+            let key = chain(state, frame);
+            let Some(instance) = self.instances.get_mut(&key) else {
+                continue;
             };
-            instance.changed |= must != marks.must_write || !marks.written_once;
-            marks.must_write = must;
-            marks.written_once = true;
+            if instance.update(insns) {
+                self.hand_to_caller(&key);
+            }
         }
     }
 
-    /// Brings the analysis of a chain of calls up to date and hands its results to its caller.
-    fn update(&mut self, key: &[u32], insns: &[Insn]) {
-        let Some(instance) = self.instances.get_mut(key) else {
-            return;
-        };
-        if !instance.changed {
-            return;
-        }
-        instance.changed = false;
-        let start = instance.start;
-        for marks in &mut instance.marks {
-            for mark in marks.iter_mut() {
-                (mark.live_before, mark.must_write_after) = (0, 0);
-            }
-            let mut changed = true;
-            while changed {
-                changed = false;
-                for offset in (0..marks.len()).rev() {
-                    let (mut after, mut certain, mut any) = (0, u64::MAX, false);
-                    for next in successors(insns, start + offset) {
-                        if let Some(next) = marks.get(next.wrapping_sub(start)) {
-                            after |= next.live_before;
-                            certain &= next.must_write_after;
-                            any = true;
-                        }
-                    }
-                    let mark = &mut marks[offset];
-                    let before = (after & !mark.must_write) | mark.may_read;
-                    let certain = if any { certain } else { 0 } | mark.must_write;
-                    changed |= before != mark.live_before || certain != mark.must_write_after;
-                    (mark.live_before, mark.must_write_after) = (before, certain);
-                }
-            }
-        }
-        self.hand_to_caller(key);
-    }
-
+    /// What a function reads and writes of its callers' stacks, the call reads and writes.
     fn hand_to_caller(&mut self, key: &[u32]) {
         let Some((&callsite, outer)) = key.split_last() else {
             return;
         };
-        let entries: Vec<Marks> = match self.instances.get(key) {
-            Some(instance) => instance.marks.iter().map(|marks| marks[0]).collect(),
-            None => return,
+        let Some(instance) = self.instances.get(key) else {
+            return;
         };
+        let entries: Vec<Marks> = instance.marks.iter().map(|marks| marks[0]).collect();
         let Some(caller) = self.instances.get_mut(outer) else {
             return;
         };
-        let offset = callsite as usize - caller.start;
-        for (frame, marks) in caller.marks.iter_mut().enumerate() {
-            let mark = &mut marks[offset];
-            let read = mark.may_read | entries[frame].live_before;
-            caller.changed |= read != mark.may_read;
-            mark.may_read = read;
+        let callsite = callsite as usize;
+        for (frame, entry) in entries[..caller.marks.len()].iter().enumerate() {
+            caller.read(frame, callsite, entry.live_before);
+            caller.commit(frame, callsite, entry.must_write_after);
         }
     }
 
     /// For each frame of a state, the slots that may be read later.
-    pub(super) fn alive(&mut self, state: &State, insns: &[Insn]) -> Vec<Slots> {
+    pub(super) fn alive(&self, state: &State, insns: &[Insn]) -> Vec<Slots> {
         let current = state.current();
-        let mut keys: Vec<_> = self.instances.keys().cloned().collect();
-        keys.sort_by_key(|key| std::cmp::Reverse(key.len()));
-        for key in &keys {
-            self.update(key, insns);
-        }
         let live = |frame: usize, insn: usize, of: usize| {
             let instance = self.instances.get(&chain(state, frame));
             instance.map_or(0, |instance| {
@@ -166,13 +190,9 @@ impl StackLiveness {
             let mut slots = live(current, state.insn, of);
             for frame in of..current {
                 let callsite = state.frames[frame + 1].callsite as usize;
-                debug_assert!(matches!(
-                    insns[callsite],
-                    Insn::Call {
-                        target: CallTarget::Local(_)
-                    }
-                ));
-                slots |= live(frame, callsite + 1, of);
+                // A helper that calls back may do it again.
+                let behind = !calls_back(&insns[callsite]);
+                slots |= live(frame, callsite + usize::from(behind), of);
             }
             slots
         };

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::maps::Maps;
 use super::register::{Kind, Register};
 use super::scalar::Scalar;
 
@@ -75,6 +76,10 @@ pub(super) struct Frame {
     pub(super) function: usize,
     /// Slot of the call, [`NO_CALLER`] for the entry.
     pub(super) callsite: u32,
+    /// A helper calls it, perhaps again and again.
+    pub(super) callback: bool,
+    /// How often a helper that this function called has called back on this path.
+    pub(super) callback_depth: u32,
     pub(super) registers: [Register; REGISTERS],
     /// Slots from the frame pointer down.
     pub(super) stack: Vec<Slot>,
@@ -87,6 +92,8 @@ impl Frame {
         Self {
             function,
             callsite,
+            callback: false,
+            callback_depth: 0,
             registers,
             stack: Vec::new(),
         }
@@ -125,6 +132,8 @@ pub(super) struct State {
     pub(super) frames: Vec<Frame>,
     /// References held: id and the instruction that acquired it.
     pub(super) references: Vec<(u32, usize)>,
+    /// The spin lock held: its map and the id of the value that it is in.
+    pub(super) lock: Option<(u32, u32)>,
     /// Slot that the state stands before.
     pub(super) insn: usize,
     /// Slot where this stretch of the path began, and the last one of the stretch.
@@ -137,26 +146,28 @@ pub(super) struct State {
     pub(super) depth: u32,
     /// How often `may_goto` was passed.
     pub(super) may_goto_depth: u32,
+    /// How many callbacks were entered.
+    pub(super) callback_unroll_depth: u32,
     pub(super) history: Vec<Step>,
     /// What is never read again was already forgotten.
     pub(super) cleaned: bool,
 }
 
 impl State {
-    /// The state at the program's entry.
-    pub(super) fn entry() -> Self {
-        let mut frame = Frame::new(0, NO_CALLER, 0);
-        frame.registers[1] = Register::pointer(Kind::Context);
+    /// The state at the entry of the program or of a global function.
+    pub(super) fn entry(function: usize, start: usize) -> Self {
         Self {
-            frames: vec![frame],
+            frames: vec![Frame::new(function, NO_CALLER, 0)],
             references: Vec::new(),
-            insn: 0,
-            first_insn: 0,
+            lock: None,
+            insn: start,
+            first_insn: start,
             last_insn: -1,
             branches: 1,
             parent: None,
             depth: 0,
             may_goto_depth: 0,
+            callback_unroll_depth: 0,
             history: Vec::new(),
             cleaned: false,
         }
@@ -245,7 +256,7 @@ impl State {
     }
 
     /// What is learnt of a nullable pointer's null-ness goes to all that share its id.
-    pub(super) fn mark_null(&mut self, register: usize, is_null: bool) {
+    pub(super) fn mark_null(&mut self, register: usize, is_null: bool, maps: &Maps<'_>) {
         let Register { id, reference, .. } = *self.reg(register);
         if reference != 0 && reference == id && is_null {
             self.release(id);
@@ -260,8 +271,12 @@ impl State {
                 register.range = 0;
                 register.scalar = Scalar::constant(0);
             } else {
-                register.kind = register.kind.not_null();
-                register.id = 0;
+                let locked =
+                    matches!(register.kind, Kind::MapValue { map, .. } if maps.has_lock(map));
+                register.kind = maps.not_null(register.kind);
+                if !locked {
+                    register.id = 0;
+                }
             }
         }
     }
