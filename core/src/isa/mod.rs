@@ -8,6 +8,7 @@ mod disasm;
 mod encode;
 mod functions;
 mod insn;
+mod kernel_text;
 mod raw;
 mod text;
 
@@ -20,5 +21,6 @@ pub use insn::{
     AluOp, AtomicOp, ByteOrder, CallTarget, Condition, Imm64, Insn, Operand, PacketMode, Reg, Size,
     SwapWidth, Width,
 };
+pub use kernel_text::KernelText;
 pub use raw::{RawInsn, SLOT_LEN};
 pub use text::InsnText;

@@ -270,7 +270,7 @@ impl Display for Signed {
     }
 }
 
-fn alu_symbol(op: AluOp) -> &'static str {
+pub(super) fn alu_symbol(op: AluOp) -> &'static str {
     match op {
         AluOp::Add => "+",
         AluOp::Sub => "-",
@@ -288,7 +288,7 @@ fn alu_symbol(op: AluOp) -> &'static str {
     }
 }
 
-fn condition_symbol(cond: Condition) -> &'static str {
+pub(super) fn condition_symbol(cond: Condition) -> &'static str {
     match cond {
         Condition::Eq => "==",
         Condition::Ne => "!=",
@@ -312,7 +312,7 @@ fn order_word(order: ByteOrder) -> &'static str {
     }
 }
 
-fn size_word(size: Size) -> &'static str {
+pub(super) fn size_word(size: Size) -> &'static str {
     match size {
         Size::B => "u8",
         Size::H => "u16",

@@ -480,7 +480,12 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
                     ..
                 }
             ),
-            "sock_common, sock, tcp_sock, xdp_sock",
+            match takes {
+                Takes::ReleasedSocket => {
+                    "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_"
+                }
+                _ => "sock_common, sock, tcp_sock, xdp_sock",
+            },
         ),
         Takes::Known(
             Argument::MapKey

@@ -6,19 +6,22 @@ use std::collections::HashMap;
 
 use super::cfg::{self, Flow};
 use super::function::{FunctionInfo, functions};
+use super::kernel_log::KernelLog;
 use super::liveness::{RegisterSet, live_registers};
 use super::maps::Maps;
 use super::prune::{Explored, LoopVisit};
 use super::register::{Kind, Register};
 use super::reject::{Check, Rejection, reject};
+use super::report::Visits;
 use super::stack_liveness::StackLiveness;
 use super::state::{Place, State, StateId, Step};
+use super::watch::Watch;
 use crate::isa::{Insn, Reg};
 use crate::module::{Module, Program, ProgramType};
 use crate::object::btf::Btf;
 
 /// Instructions that Linux looks at before it gives up (`BPF_COMPLEXITY_LIMIT_INSNS`).
-const MAX_PROCESSED: u64 = 1_000_000;
+pub(super) const MAX_PROCESSED: u64 = 1_000_000;
 /// Paths that may wait (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
 const MAX_PENDING: usize = 8192;
 
@@ -72,6 +75,9 @@ pub(super) struct Verifier<'a> {
     pub(super) seen: BitVec,
     pub(super) pointer_kinds: Vec<Option<Kind>>,
     pub(super) stack_live: StackLiveness,
+    /// How often each slot was looked at, and how often its state was remembered.
+    pub(super) visits: Vec<Visits>,
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 /// Counters that Linux prints, and those that decide when states are remembered.
@@ -83,6 +89,7 @@ pub(super) struct Counts {
     pub(super) jumps_at_state: u64,
     pub(super) total_states: u64,
     pub(super) peak_states: u64,
+    pub(super) max_states_per_insn: u64,
     /// States in the lists, states waiting to be freed, and states of closed loops.
     pub(super) listed: u64,
     pub(super) to_free: u64,
@@ -117,6 +124,8 @@ impl<'a> Verifier<'a> {
             pointer_kinds: vec![None; count],
             stack_live: StackLiveness::default(),
             btf,
+            visits: vec![Visits::default(); count],
+            watch: None,
         }
     }
 
@@ -131,11 +140,13 @@ impl<'a> Verifier<'a> {
         self.flow = cfg::check_flow(self.program)?;
         self.loops = cfg::loops(&self.program.insns);
         self.live = live_registers(&self.program.insns);
+        self.with_log(|log| log.live(&self.program.insns, &self.live, &self.loops));
         let mut state = State::entry(0, 0);
         state.frame_mut().registers[1] = Register::pointer(Kind::Context);
         self.start(state);
         self.walk()?;
         self.verify_global_functions()?;
+        self.with_log(KernelLog::walked);
         self.check_call_depth()
     }
 
@@ -164,6 +175,7 @@ impl<'a> Verifier<'a> {
                     };
                     (self.insn, self.previous) = (next.insn, next.previous);
                     self.state = next.state;
+                    self.watch_pop();
                 }
             }
         }
@@ -186,18 +198,26 @@ impl<'a> Verifier<'a> {
         self.state.insn = slot;
         let flow = self.flow[slot];
         if flow.prune_point && self.is_known()? {
+            self.with_log(|log| log.safe(self.previous, slot));
             return Ok(Next::PathEnds);
         }
         if flow.jump_point {
             self.push_step(|_| {});
         }
-        self.previous = slot as i64;
+        if self.watch.is_some() {
+            self.watch_before(slot);
+        }
+        self.visits[slot].visits += 1;
         self.seen.set(slot, true);
         let before = self.state.current();
         let bounds = self.bounds_of(self.state.frame().function);
         let next = self.execute(slot)?;
+        self.previous = slot as i64;
         if before == self.state.current() {
             self.stack_live.commit(&self.state, slot, bounds);
+        }
+        if self.watch.is_some() {
+            self.watch_after(slot, &next);
         }
         Ok(next)
     }
@@ -328,6 +348,7 @@ impl<'a> Verifier<'a> {
         if let Some(parent) = state.parent {
             self.explored_mut(parent).state.branches += 1;
         }
+        self.watch_push();
         self.pending.push(Pending {
             insn,
             previous: self.insn as i64,
@@ -360,7 +381,9 @@ impl<'a> Verifier<'a> {
         const MAX_LINKED: usize = 6;
         let id = id & !super::register::PLUS_CONSTANT;
         for frame in (0..self.state.frames.len()).rev() {
-            let registers = (0..10).map(|index| (false, index));
+            let live = self.live[self.state.insn_of_frame(frame)];
+            let registers = (0..10).filter(|index| live & (1 << index) != 0);
+            let registers = registers.map(|index| (false, index));
             let slots = self.state.frames[frame].stack.iter().enumerate();
             let slots = slots.filter(|(_, slot)| slot.is_spilled());
             let slots: Vec<_> = slots.map(|(index, _)| (true, index)).collect();

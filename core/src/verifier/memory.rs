@@ -498,10 +498,9 @@ fn check_bounds(
             "invalid access to map key, key_size={limit} off={off} size={size}"
         )),
         Kind::Packet | Kind::PacketMeta | Kind::PacketEnd => reject(format!(
-            "invalid access to packet, off={off} size={size}, R{}(id={},off={},r={limit})",
+            "invalid access to packet, off={off} size={size}, R{}(id={},off={off},r={limit})",
             reg.number(),
-            pointer.id,
-            pointer.offset
+            pointer.id
         )),
         _ => reject(format!(
             "invalid access to memory, mem_size={limit} off={off} size={size}"

@@ -28,6 +28,7 @@ mod facts;
 mod function;
 mod join;
 mod jump;
+mod kernel_log;
 mod kfunc;
 mod liveness;
 mod lock;
@@ -44,14 +45,17 @@ mod scalar;
 mod stack;
 mod stack_liveness;
 mod state;
+mod state_text;
 mod string;
 mod tnum;
+mod watch;
 
 pub use analyze::{AnalyzeError, analyze};
 pub use explore::Options;
 pub use facts::{
     AddendFacts, CallFacts, Facts, FunctionFacts, InsnFacts, Pointer, PointerFacts, Range,
 };
+pub use kernel_log::LogLevel;
 pub use liveness::{RegisterSet, live_registers};
 pub use refused_encoding::kernel_message;
-pub use report::{Refusal, Verification, verify};
+pub use report::{Refusal, Verification, Visits, verify, verify_with_log};

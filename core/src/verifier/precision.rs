@@ -6,7 +6,7 @@ use super::callback::calls_back;
 use super::explore::Verifier;
 use super::function::FunctionInfo;
 use super::state::{Place, State, StateId, Step};
-use crate::isa::{CallTarget, Insn, Operand, Reg};
+use crate::isa::{CallTarget, Insn, KernelText, Operand, Reg};
 use crate::module::Program;
 
 /// Registers and stack slots that are looked for, by frame.
@@ -46,6 +46,13 @@ impl Wanted {
 
     fn is_empty(&self) -> bool {
         self.registers.iter().all(|set| *set == 0) && self.slots.iter().all(|set| *set == 0)
+    }
+
+    /// What is wanted of a frame, in the kernel's words.
+    fn text(&self, frame: usize) -> String {
+        let registers = names(self.registers[frame].into(), |index| format!("r{index}"));
+        let slots = names(self.slots[frame], |index| format!("-{}", 8 * (index + 1)));
+        format!("regs={registers} stack={slots}")
     }
 
     fn has(&self, reg: Reg) -> bool {
@@ -300,7 +307,7 @@ impl Verifier<'_> {
     /// What mattered in a state that covers the one at hand matters in this one, too.
     pub(super) fn propagate_precision(&mut self, old: &State, changed: Option<&mut bool>) {
         let mut wanted = Wanted::new(self.state.current());
-        for (index, frame) in old.frames.iter().enumerate() {
+        for (index, frame) in old.frames.iter().enumerate().rev() {
             for (register, known) in frame.registers[..10].iter().enumerate() {
                 if known.is_scalar() && known.precise {
                     wanted.registers[index] |= 1 << register;
@@ -311,6 +318,7 @@ impl Verifier<'_> {
                     wanted.slots[index] |= 1 << slot;
                 }
             }
+            self.log_propagated(index, &wanted);
         }
         self.mark_chain(wanted, changed);
     }
@@ -330,6 +338,12 @@ impl Verifier<'_> {
                     None => break,
                 },
             };
+            self.with_log(|log| {
+                log.note(format_args!(
+                    "mark_precise: frame{}: last_idx {slot} first_idx {} subseq_idx {after} ",
+                    wanted.frame, state.first_insn
+                ));
+            });
             let done = self.walk_back(state, &mut wanted, &mut slot, &mut after, &mut skip);
             let (parent, first) = (state.parent, state.first_insn as i64);
             match done {
@@ -347,6 +361,7 @@ impl Verifier<'_> {
                 break;
             };
             any |= mark_state(&mut self.explored_mut(parent).state, &mut wanted);
+            self.log_parent(parent, &wanted);
             if wanted.is_empty() {
                 break;
             }
@@ -386,6 +401,7 @@ impl Verifier<'_> {
                 let Some(insn) = code.insns.get(*slot as usize) else {
                     return Err(Lost);
                 };
+                self.log_step_back(*slot, insn, wanted);
                 wanted.back(insn, *slot as usize, *after, step, &code)?;
             }
             if wanted.is_empty() {
@@ -399,8 +415,60 @@ impl Verifier<'_> {
         }
     }
 
+    fn log_propagated(&self, frame: usize, wanted: &Wanted) {
+        self.with_log(|log| {
+            let registers = names(wanted.registers[frame].into(), |index| format!("r{index}"));
+            let slots = names(wanted.slots[frame], |index| {
+                format!("fp-{}", 8 * (index + 1))
+            });
+            let all: Vec<_> = [registers, slots]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect();
+            if !all.is_empty() {
+                log.note(format_args!("frame {frame}: propagating {}", all.join(",")));
+            }
+        });
+    }
+
+    fn log_step_back(&self, slot: i64, insn: &Insn, wanted: &Wanted) {
+        if *insn == Insn::WideTail {
+            return;
+        }
+        self.with_log(|log| {
+            log.note(format_args!(
+                "mark_precise: frame{}: {} before {slot}: {}",
+                wanted.frame,
+                wanted.text(wanted.frame),
+                KernelText(*insn)
+            ));
+        });
+    }
+
+    /// What is still wanted of a remembered state, frame by frame.
+    fn log_parent(&self, parent: StateId, wanted: &Wanted) {
+        self.with_log(|log| {
+            let Some(known) = self.explored[parent].as_deref() else {
+                return;
+            };
+            for frame in (0..=wanted.frame).rev() {
+                let words = format!(
+                    "mark_precise: frame{frame}: parent state {}: ",
+                    wanted.text(frame)
+                );
+                log.named_state(&self.maps, &words, &known.state, frame);
+            }
+        });
+    }
+
     /// Gives up: every number on the way here matters.
     fn mark_all_precise(&mut self) {
+        self.with_log(|log| {
+            log.note(format_args!(
+                "mark_precise: frame{}: falling back to forcing all scalars precise",
+                self.state.current()
+            ));
+        });
         let mut parent = self.state.parent;
         while let Some(id) = parent {
             let state = &mut self.explored_mut(id).state;
@@ -413,6 +481,12 @@ impl Verifier<'_> {
             }
         }
     }
+}
+
+/// The members of a set, with commas between them.
+fn names(set: u64, name: impl Fn(u32) -> String) -> String {
+    let members = (0..64).filter(|index| set & (1 << index) != 0);
+    members.map(name).collect::<Vec<_>>().join(",")
 }
 
 /// Marks what is wanted in a remembered state; what is no number, or marked already, is no longer

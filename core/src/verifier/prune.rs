@@ -133,6 +133,7 @@ impl Verifier<'_> {
         let mut add = force || (jumps >= 2 && processed >= 8);
         self.clean_states();
         let bucket = self.bucket(self.insn);
+        let listed = self.buckets[bucket].len() as u64;
         for id in self.buckets[bucket].clone().into_iter().rev() {
             let Some(known) = self.listed(id).filter(|known| known.state.insn == slot) else {
                 continue;
@@ -151,6 +152,7 @@ impl Verifier<'_> {
                     let looping = maybe_looping(&known.state, &self.state)
                         && known.state.callback_unroll_depth == self.state.callback_unroll_depth;
                     if looping && !depth_differs && self.covers(&known.state, How::Exact) {
+                        self.watch_endless(&known.state);
                         return reject(format!("infinite loop detected at insn {slot}"));
                     }
                 }
@@ -172,6 +174,7 @@ impl Verifier<'_> {
             }
             self.miss(bucket, id, add);
         }
+        self.counts.max_states_per_insn = self.counts.max_states_per_insn.max(listed);
         if add {
             self.remember(bucket);
         }
@@ -186,6 +189,7 @@ impl Verifier<'_> {
         let old = self.explored_mut(id).state.clone();
         self.propagate_precision(&old, None);
         if closes_loop && let Some(key) = self.loop_of(&old) {
+            self.watch_loop("backedge", &key);
             let state = self.state.clone();
             self.loop_visits
                 .entry(key)
@@ -227,12 +231,12 @@ impl Verifier<'_> {
 
     fn remember(&mut self, bucket: usize) {
         self.counts.total_states += 1;
+        self.visits[self.insn].states += 1;
         self.counts.listed += 1;
         self.note_peak();
         self.counts.jumps_at_state = self.counts.jumps;
         self.counts.processed_at_state = self.counts.processed;
         self.state.forget_precision();
-        self.state.forget_single_ids();
         let id = self.explored.len();
         self.explored.push(Some(Box::new(Explored {
             state: self.state.clone(),
@@ -241,8 +245,11 @@ impl Verifier<'_> {
             unlisted: false,
         })));
         if let Some(key) = self.loop_of(&self.state) {
-            let visit = self.loop_visits.entry(key).or_default();
-            visit.entry.get_or_insert(id);
+            let visit = self.loop_visits.entry(key.clone()).or_default();
+            if visit.entry.is_none() {
+                visit.entry = Some(id);
+                self.watch_loop("enter", &key);
+            }
         }
         self.state.parent = Some(id);
         self.state.first_insn = self.insn;
@@ -309,6 +316,10 @@ impl Verifier<'_> {
             return;
         };
         visit.entry = None;
+        self.watch_loop("exit", &key);
+        let Some(visit) = self.loop_visits.get_mut(&key) else {
+            return;
+        };
         let mut backedges = std::mem::take(&mut visit.backedges);
         self.counts.backedges -= backedges.len() as u64;
         for _ in 0..MAX_ROUNDS {
@@ -461,7 +472,7 @@ fn covers_register(old: &Register, new: &Register, how: How, ids: &mut IdMap) ->
                 return true;
             }
             let plus = |register: &Register| register.id & PLUS_CONSTANT != 0;
-            if plus(old) != plus(new) || (plus(old) && old.offset != new.offset) {
+            if old.id != 0 && (plus(old) != plus(new) || (plus(old) && old.offset != new.offset)) {
                 return false;
             }
             old.scalar.contains(&new.scalar) && ids.check_scalars(old.id, new.id)

@@ -1,7 +1,9 @@
 //! The verdict: what Linux would say of a program, and why.
 
 use super::explore::{Options, Verifier};
+use super::kernel_log::LogLevel;
 use super::reject::Rejection;
+use super::watch::Watch;
 use crate::module::{Module, Program};
 
 /// What the verifier says of a program.
@@ -15,8 +17,21 @@ pub struct Verification {
     pub total_states: u64,
     /// States remembered at the same time, at most.
     pub peak_states: u64,
+    /// States that one instruction had at the same time, at most.
+    pub max_states_per_insn: u64,
     /// Stack of each function in bytes, as Linux prints it: `16+8`.
     pub stack_depth: String,
+    /// By slot of the program.
+    pub visits: Vec<Visits>,
+}
+
+/// What verifying took at one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Visits {
+    /// How often it was looked at.
+    pub visits: u64,
+    /// How many states were remembered there.
+    pub states: u64,
 }
 
 /// Why a program is refused.
@@ -32,7 +47,25 @@ pub struct Refusal {
 
 /// Verifies a program of a module.
 pub fn verify(module: &Module, program: &Program, options: Options) -> Verification {
+    verify_by(&mut Verifier::new(module, program, options))
+}
+
+/// Verifies a program of a module and gives the log that Linux would print, too.
+pub fn verify_with_log(
+    module: &Module,
+    program: &Program,
+    options: Options,
+    level: LogLevel,
+) -> (Verification, String) {
     let mut verifier = Verifier::new(module, program, options);
+    verifier.watch = Some(Box::new(Watch::logging(level, program)));
+    let verification = verify_by(&mut verifier);
+    let log = verifier.watch.and_then(|watch| watch.log);
+    let log = log.map_or(String::new(), |log| log.into_inner().finish(&verification));
+    (verification, log)
+}
+
+fn verify_by(verifier: &mut Verifier<'_>) -> Verification {
     let refusal = verifier.run().err().map(|rejection| Refusal {
         insn: verifier.rejected_insn(&rejection),
         reason: reason(&rejection),
@@ -43,7 +76,9 @@ pub fn verify(module: &Module, program: &Program, options: Options) -> Verificat
         processed: verifier.counts.processed,
         total_states: verifier.counts.total_states,
         peak_states: verifier.counts.peak_states,
+        max_states_per_insn: verifier.counts.max_states_per_insn,
         stack_depth: verifier.stack_depth_text(),
+        visits: std::mem::take(&mut verifier.visits),
     }
 }
 

@@ -1,8 +1,6 @@
 //! The state of one path: the frames of the functions that are running, each with registers and
 //! stack, the references held, and the path's recent history.
 
-use std::collections::HashMap;
-
 use super::maps::Maps;
 use super::register::{Kind, Register};
 use super::scalar::Scalar;
@@ -230,19 +228,6 @@ impl State {
     pub(super) fn forget_precision(&mut self) {
         for register in self.all_registers().filter(|register| register.is_scalar()) {
             register.precise = false;
-        }
-    }
-
-    /// Forgets ids that only one number has: nobody learns from it.
-    pub(super) fn forget_single_ids(&mut self) {
-        let mut counts = HashMap::new();
-        for register in self.all_registers().filter(|register| register.is_scalar()) {
-            *counts.entry(register.base_id()).or_insert(0) += 1;
-        }
-        for register in self.all_registers().filter(|register| register.is_scalar()) {
-            if counts.get(&register.base_id()) == Some(&1) {
-                (register.id, register.offset) = (0, 0);
-            }
         }
     }
 
