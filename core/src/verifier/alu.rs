@@ -5,7 +5,7 @@ use super::function::has_types;
 use super::register::{Kind, PLUS_CONSTANT, Register, Socket};
 use super::reject::{Check, reject};
 use super::scalar::Scalar;
-use crate::isa::{AluOp, Imm64, Operand, Reg, Size, Width};
+use crate::isa::{AluOp, ByteOrder, Imm64, Operand, Reg, Size, SwapWidth, Width};
 use crate::map::MapType;
 
 /// Offsets from this on are refused (`BPF_MAX_VAR_OFF`).
@@ -132,6 +132,26 @@ impl Verifier<'_> {
             value = Register::UNKNOWN;
         }
         value.half_written_at = self.written_at(width);
+        self.set(dst, value);
+        Ok(())
+    }
+
+    /// A byte swap, which Linux follows bit by bit (`scalar_byte_swap`); a number that it changes is
+    /// no longer linked to others.
+    pub(super) fn byte_swap(&mut self, order: ByteOrder, bits: SwapWidth, dst: Reg) -> Check {
+        self.check_read(dst)?;
+        self.check_write(dst)?;
+        let mut value = *self.state.reg(dst.index());
+        if value.is_scalar() {
+            if order != ByteOrder::Little || bits != SwapWidth::B64 {
+                (value.id, value.offset) = (0, 0);
+            }
+            value.scalar.swap_bytes(order, bits);
+            value.scalar.sanitize();
+        } else {
+            value = Register::UNKNOWN;
+        }
+        value.half_written_at = 0;
         self.set(dst, value);
         Ok(())
     }

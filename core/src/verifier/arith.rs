@@ -3,7 +3,7 @@
 
 use super::scalar::Scalar;
 use super::tnum::Tnum;
-use crate::isa::{AluOp, Width};
+use crate::isa::{AluOp, ByteOrder, SwapWidth, Width};
 
 impl Scalar {
     /// `self op= other`.
@@ -33,6 +33,22 @@ impl Scalar {
         self.sub_bounds(&operand);
         self.bits = operand.bits.neg();
         self.finish(width);
+    }
+
+    /// A byte swap on a little-endian machine: bits move, bounds follow from them.
+    pub(super) fn swap_bytes(&mut self, order: ByteOrder, bits: SwapWidth) {
+        let bytes = bits.bits() / 8;
+        if order != ByteOrder::Little {
+            let swapped = self.bits.swap_bytes();
+            *self = Self {
+                bits: swapped.rsh(64 - bits.bits()),
+                ..Self::UNKNOWN
+            };
+        }
+        if bits != SwapWidth::B64 {
+            self.truncate(bytes);
+        }
+        self.sync();
     }
 
     fn finish(&mut self, width: Width) {

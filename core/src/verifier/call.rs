@@ -253,13 +253,15 @@ impl Verifier<'_> {
                 self.check_helper_memory(reg, size, read)?;
             }
             Takes::Known(Argument::MapValueWrite) => {
-                let size = i64::from(self.map(meta.map.unwrap_or(0)).value_size);
+                let spec = self.map(meta.map.unwrap_or(0));
+                let size = i64::from(spec.value_size);
                 let fill = HelperUse {
                     access: Access::Write,
                     zero: false,
                     fills: true,
                 };
-                self.check_helper_memory(reg, size, fill)?;
+                let is_bloom = spec.map_type == MapType::BloomFilter;
+                self.check_helper_memory(reg, size, if is_bloom { read } else { fill })?;
             }
             Takes::Known(
                 takes @ (Argument::FixedWrite { bytes } | Argument::FixedReadWrite { bytes }),
@@ -421,6 +423,7 @@ impl Verifier<'_> {
             MapType::Cpumap => Some(&[number::REDIRECT_MAP][..]),
             MapType::ArrayOfMaps | MapType::HashOfMaps => Some(&[number::MAP_LOOKUP_ELEM][..]),
             MapType::Queue | MapType::Stack => Some(&[87, 88, 89][..]),
+            MapType::BloomFilter => Some(&[number::MAP_PUSH_ELEM, number::MAP_PEEK_ELEM][..]),
             _ => None,
         };
         let needs = match func {
@@ -431,7 +434,8 @@ impl Verifier<'_> {
                 MapType::Devmap | MapType::DevmapHash | MapType::Xskmap | MapType::Cpumap
             ),
             130 | 131 | 134 => map_type == MapType::Ringbuf,
-            87..=89 => matches!(map_type, MapType::Queue | MapType::Stack),
+            number::MAP_PUSH_ELEM | number::MAP_PEEK_ELEM => map_type.is_keyless(),
+            number::MAP_POP_ELEM => matches!(map_type, MapType::Queue | MapType::Stack),
             _ => true,
         };
         if needs && only.is_none_or(|only| only.contains(&func)) {

@@ -240,11 +240,7 @@ impl<'a> Verifier<'a> {
                 from,
             } => self.mov_signed(width, dst, src, from)?,
             Insn::Neg { width, dst } => self.negate(width, dst)?,
-            Insn::ByteSwap { dst, .. } => {
-                self.check_read(dst)?;
-                self.check_write(dst)?;
-                self.set_unknown(dst);
-            }
+            Insn::ByteSwap { order, bits, dst } => self.byte_swap(order, bits, dst)?,
             Insn::LoadImm64 { dst, value } => {
                 self.load_imm64(slot, dst, value)?;
                 return Ok(Next::Go(slot as i64 + 2));

@@ -212,14 +212,22 @@ impl Verifier<'_> {
         };
         if known.misses > known.hits * patience + patience {
             known.unlisted = true;
-            let done = known.state.branches == 0;
             self.buckets[bucket].retain(|listed| *listed != id);
             self.counts.listed -= 1;
-            if done {
-                self.explored[id] = None;
-            } else {
-                self.counts.to_free += 1;
-            }
+            self.counts.to_free += 1;
+            self.free_if_done(id);
+        }
+    }
+
+    /// Gives up an unlisted state from which no path runs, unless it is part of a loop round which
+    /// marks have yet to travel.
+    fn free_if_done(&mut self, id: StateId) {
+        let done = self.listed(id).is_some_and(|known| {
+            known.unlisted && known.state.branches == 0 && !self.is_in_open_loop(&known.state)
+        });
+        if done {
+            self.explored[id] = None;
+            self.counts.to_free -= 1;
         }
     }
 
@@ -290,12 +298,8 @@ impl Verifier<'_> {
                 return;
             }
             parent = known.state.parent;
-            let unlisted = known.unlisted;
             self.leave_loop(id);
-            if unlisted {
-                self.explored[id] = None;
-                self.counts.to_free -= 1;
-            }
+            self.free_if_done(id);
         }
     }
 

@@ -181,6 +181,14 @@ impl Tnum {
         }
     }
 
+    /// The bytes in reverse order.
+    pub(super) const fn swap_bytes(self) -> Self {
+        Self {
+            value: self.value.swap_bytes(),
+            mask: self.mask.swap_bytes(),
+        }
+    }
+
     /// The upper 32 bits, the low ones zero.
     pub(super) const fn high(self) -> Self {
         Self {
