@@ -2,6 +2,7 @@
 //! micro-engine context for each RX queue.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use iom_core::abi::{
     Backend, BackendError, Capabilities, Environment, Event, Frame, Instance, LoadRequest, Outcome,
@@ -12,6 +13,7 @@ use iom_core::memory::SharedBytes;
 use iom_core::module::ProgramType;
 
 use crate::check::Reason;
+use crate::cycles::Cost;
 use crate::machine::{
     Config, CounterWidth, FRAME_LEN_MAX, Firmware, FirmwareFault, Helper, HelperCall, Memory,
     MicroEngine, OutOfBounds, Program, map_address, map_pointer,
@@ -33,6 +35,37 @@ pub struct Nfp {
     pub profile: FirmwareProfile,
     /// What becomes of the driver's defects.
     pub mode: DefectMode,
+    /// Where runs add up what they cost, if somebody wants to know.
+    pub totals: Option<Arc<Totals>>,
+}
+
+/// What the packets of a run have cost together.
+#[derive(Debug, Default)]
+pub struct Totals(Mutex<Total>);
+
+/// See [`Totals`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their costs.
+    pub cost: Cost,
+}
+
+impl Totals {
+    /// As they are now.
+    pub fn get(&self) -> Total {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, more: Total) {
+        let mut total = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        total.packets += more.packets;
+        total.bytes += more.bytes;
+        total.cost += more.cost;
+    }
 }
 
 impl Nfp {
@@ -41,6 +74,16 @@ impl Nfp {
         Self {
             profile,
             mode: DefectMode::Kept,
+            totals: None,
+        }
+    }
+
+    /// A card that runs words without the driver's defects.
+    #[must_use]
+    pub fn fixed(self) -> Self {
+        Self {
+            mode: DefectMode::Fixed,
+            ..self
         }
     }
 
@@ -64,6 +107,7 @@ impl Nfp {
             maps: maps.clone(),
             map_ids: table_ids(maps.iter().map(|map| map.spec())),
             environment,
+            totals: self.totals.clone(),
         }))
     }
 }
@@ -170,6 +214,7 @@ struct Loaded {
     maps: MapSet,
     map_ids: Vec<u32>,
     environment: Environment,
+    totals: Option<Arc<Totals>>,
 }
 
 impl Instance for Loaded {
@@ -189,6 +234,8 @@ impl Instance for Loaded {
             environment: self.environment,
             engine: MicroEngine::new(Config::default()),
             card,
+            totals: self.totals.as_deref(),
+            total: Total::default(),
         }))
     }
 
@@ -204,6 +251,9 @@ struct Context<'a> {
     environment: Environment,
     engine: MicroEngine,
     card: Card<'a>,
+    totals: Option<&'a Totals>,
+    /// Of the batch.
+    total: Total,
 }
 
 impl Worker for Context<'_> {
@@ -225,6 +275,10 @@ impl Worker for Context<'_> {
                 }));
             }
         }
+        let total = std::mem::take(&mut self.total);
+        if let Some(totals) = self.totals {
+            totals.add(total);
+        }
         Ok(())
     }
 }
@@ -238,6 +292,9 @@ impl Context<'_> {
             .run(self.program, frame.linear(), &mut self.card)
         {
             Ok(outcome) => {
+                self.total.packets += 1;
+                self.total.bytes += frame.linear().len() as u64;
+                self.total.cost += outcome.cost;
                 self.take_packet(frame);
                 let action = outcome.result.xdp_action().unwrap_or(XdpAction::Aborted);
                 Outcome {

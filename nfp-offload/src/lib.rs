@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod check;
+pub mod cycles;
 pub mod isa;
 pub mod machine;
 pub mod offload;

@@ -49,6 +49,8 @@ pub struct Card {
     pub micro_engines: u32,
     /// ME contexts of each.
     pub contexts: u32,
+    /// Speed of all ports together.
+    pub wire_gbps: u32,
 }
 
 /// Limits of `bpf_xdp_adjust_head`: offsets of the packet in its buffer.

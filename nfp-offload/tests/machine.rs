@@ -6,12 +6,15 @@ use iom_core::abi::{Environment, Frame, QueueId, XdpAction};
 use iom_core::isa::Size;
 use iom_core::map::MapSet;
 use iom_core::object::vector::load_vector;
-use iom_nfp_offload::backend::Nfp;
+use iom_nfp_offload::backend::{Nfp, table_ids};
+use iom_nfp_offload::cycles::program_cost;
 use iom_nfp_offload::machine::{
     Config, CounterWidth, Firmware, FirmwareFault, Helper, HelperCall, MachineFault, Memory,
     MicroEngine, OutOfBounds, Outcome, Program, map_pointer,
 };
 use iom_nfp_offload::profile::FirmwareProfile;
+use iom_nfp_offload::recorded::facts;
+use iom_nfp_offload::translate::{DefectMode, Input, translate};
 use serde_json::Value;
 
 const VALUE: u64 = 0x23_4000_0000;
@@ -226,6 +229,40 @@ fn helpers_are_given_keys_values_and_data() {
             "PerfEventOutput 6 0x40ffffffff [1, 0, 0, 0, 0, 0, 0, 0] 16".into(),
         ]
     );
+}
+
+/// No packet costs more than the longest path through the program.
+#[test]
+fn the_longest_path_costs_the_most() {
+    let mut engine = MicroEngine::new(Config::default());
+    for file in ["vectors.jsonl", "fuzz.jsonl.gz"] {
+        for row in accepted(file) {
+            let vector = load_vector(row.to_string().as_bytes(), "vector").unwrap();
+            let input = Input {
+                program: &vector.module.programs[0],
+                facts: &facts(&vector).unwrap().unwrap(),
+                profile: &FirmwareProfile::full(),
+                map_ids: &table_ids(&vector.module.maps),
+                mode: DefectMode::Kept,
+            };
+            let Ok(image) = translate(input) else {
+                continue;
+            };
+            let cost = program_cost(input.program, &image);
+            let loaded = load(&row);
+            for len in [60, 200] {
+                let mut firmware = OneValue {
+                    value: Some(vec![0; 64]),
+                    ..OneValue::default()
+                };
+                let frame: Vec<u8> = (0..len).map(|byte| byte as u8).collect();
+                let outcome = engine.run(&loaded, &frame, &mut firmware).unwrap();
+                let (spent, most) = (outcome.cost.alone(), cost.longest.alone());
+                let name = &row["name"];
+                assert!(cost.has_loop || spent <= most, "{name}: {spent} of {most}");
+            }
+        }
+    }
 }
 
 /// Every accepted program ends on every frame, and does the same again: nothing of one packet is

@@ -8,7 +8,6 @@ use iom_backends::kernel::{KernelBackend, KernelConfig};
 use iom_core::abi::Backend;
 use iom_nfp_offload::backend::Nfp;
 use iom_nfp_offload::profile::FirmwareProfile;
-use iom_nfp_offload::translate::DefectMode;
 
 /// A backend and its engine, as the user writes it: `sim`, `sim:interp`, `kernel`, `nfp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,10 +91,7 @@ impl Engine {
                 config: KernelConfig { rewrite },
             }),
             Self::Nfp => Box::new(Nfp::new(firmware.clone())),
-            Self::NfpFixed => Box::new(Nfp {
-                mode: DefectMode::Fixed,
-                ..Nfp::new(firmware.clone())
-            }),
+            Self::NfpFixed => Box::new(Nfp::new(firmware.clone()).fixed()),
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use iom_core::abi::Backend;
+use iom_nfp_offload::backend::Nfp;
 use iom_nfp_offload::profile::FirmwareProfile;
 
 use crate::engine::Engine;
@@ -33,6 +34,21 @@ impl Default for EngineArgs {
 }
 
 impl EngineArgs {
+    /// The model of the card.
+    ///
+    /// # Errors
+    /// Another engine; firmware that is not there or cannot be read.
+    pub fn nfp(&self, engine: Engine) -> anyhow::Result<Nfp> {
+        let nfp = Nfp::new(firmware(&self.firmware)?);
+        match engine {
+            Engine::Nfp => Ok(nfp),
+            Engine::NfpFixed => Ok(nfp.fixed()),
+            Engine::SimInterpreter | Engine::Kernel => Err(Failure::usage(format!(
+                "cycles are counted on nfp, not {engine}"
+            ))),
+        }
+    }
+
     /// The backend of an engine.
     ///
     /// # Errors

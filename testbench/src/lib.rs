@@ -9,6 +9,7 @@ pub mod commands;
 pub mod compare;
 pub mod coverage;
 pub mod cross_check;
+pub mod cycles_report;
 pub mod dissect;
 pub mod engine;
 pub mod engine_args;

@@ -37,8 +37,8 @@ impl State {
     /// An instruction takes a cycle.
     #[inline]
     pub(super) const fn count(&mut self) {
-        self.counters.instructions += 1;
-        self.counters.cycles += 1;
+        self.cost.instructions += 1;
+        self.cost.cycles += 1;
     }
 
     /// Whether the condition codes fulfil a condition.

@@ -40,6 +40,9 @@ const TRANSFER_REGISTERS: usize = 32;
 
 impl MicroEngine {
     pub(super) fn issue(&mut self, form: CommandForm) -> Result<Issued, FaultKind> {
+        if let Some(wait) = form.wait {
+            self.state.cost.waits.count(wait);
+        }
         let (a, b) = (self.state.read(form.a), self.state.read(form.b));
         let wide = |high: u32, low: u32| {
             (u64::from(high) << 8).wrapping_add(u64::from(low)) & ADDRESS_MASK
@@ -108,11 +111,9 @@ impl MicroEngine {
         let mut bytes = [0; 4 * TRANSFER_REGISTERS];
         match command.address {
             Address::Packet(offset) => {
-                self.state.counters.packet_reads += 1;
                 bytes[..len].copy_from_slice(self.packet_bytes(offset, len)?);
             }
             Address::Memory(address) => {
-                self.state.counters.memory_reads += 1;
                 memory.read(address, &mut bytes[..len])?;
             }
         }
@@ -140,12 +141,10 @@ impl MicroEngine {
         }
         match command.address {
             Address::Packet(offset) => {
-                self.state.counters.packet_writes += 1;
                 self.packet_bytes_mut(offset, len)?
                     .copy_from_slice(&bytes[..len]);
             }
             Address::Memory(address) => {
-                self.state.counters.memory_writes += 1;
                 memory.write(address, &bytes[..len])?;
             }
         }
@@ -163,7 +162,6 @@ impl MicroEngine {
                 what: "an atomic add in the packet buffer",
             });
         };
-        self.state.counters.memory_writes += 1;
         let (width, addend) = if command.count & ADD_64 != 0 {
             (CounterWidth::Bits64, addend)
         } else {

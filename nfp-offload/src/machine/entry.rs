@@ -8,7 +8,8 @@ use super::command::{PACKET_BASE, PACKET_BUFFER};
 use super::execute::MicroEngine;
 use super::fault::FaultKind;
 use super::firmware::OutOfBounds;
-use super::state::{Bank, Counters};
+use super::state::Bank;
+use crate::cycles::Cost;
 
 /// Offset of a packet from the wire in its buffer: 128 bytes, and 8 that the MAC writes.
 const PACKET_START: usize = 136;
@@ -38,7 +39,7 @@ pub struct Outcome {
     /// The RX queue that the program chose.
     pub queue: Option<u8>,
     /// What the run has cost.
-    pub counters: Counters,
+    pub cost: Cost,
 }
 
 /// What a program tells the firmware to do, register A0 at exit: bit 16 pass, 17 drop,
@@ -120,7 +121,7 @@ impl MicroEngine {
         Ok(Outcome {
             result: ResultWord(self.state.gpr(Bank::A, 0)),
             queue: (flags & QUEUE_SELECTED != 0).then_some(queue),
-            counters: self.state.counters,
+            cost: self.state.cost,
         })
     }
 

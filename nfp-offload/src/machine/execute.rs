@@ -6,6 +6,7 @@ use super::fault::{FaultKind, MachineFault};
 use super::firmware::{Firmware, Helper, HelperCall};
 use super::lower::{CommandForm, Op, Program, Target};
 use super::state::{Bank, State};
+use crate::cycles::{BUBBLES_ALWAYS, BUBBLES_TESTED};
 use crate::isa::{Condition, Csr};
 
 /// How many bits of an indirect amount a double shift sees. No public text says it; with 6 the
@@ -59,10 +60,6 @@ struct Jump {
     /// Cycles between a branch and its target, less those that defer slots use.
     bubbles: u8,
 }
-
-/// Cycles that a taken branch loses: unconditional, and one that tests something.
-const BUBBLES_ALWAYS: u8 = 2;
-const BUBBLES_TESTED: u8 = 3;
 
 /// Registers that a firmware routine may leave with any value: R1 to R5 and scratch.
 const CLOBBERED: [u8; 12] = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21];
@@ -195,8 +192,8 @@ impl MicroEngine {
     ) -> Result<Flow, FaultKind> {
         self.state.count();
         self.slots(program, word, jump.defer, firmware)?;
-        self.state.counters.cycles += u64::from(jump.bubbles.saturating_sub(jump.defer));
-        if self.state.counters.instructions > self.config.budget {
+        self.state.cost.cycles += u64::from(jump.bubbles.saturating_sub(jump.defer));
+        if self.state.cost.instructions > self.config.budget {
             let budget = self.config.budget;
             return Err(FaultKind::Budget { budget });
         }
@@ -229,7 +226,7 @@ impl MicroEngine {
         helper: Helper,
         firmware: &mut F,
     ) -> Result<Flow, FaultKind> {
-        self.state.counters.helper_calls += 1;
+        self.state.cost.waits.count(helper.wait());
         self.state.settle_all();
         let return_address = self.state.gpr(Bank::B, 0);
         let call = HelperCall {

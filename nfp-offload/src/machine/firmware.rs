@@ -2,6 +2,7 @@
 //! firmware's helper routines.
 
 use super::state::{Bank, State};
+use crate::cycles::Wait;
 
 /// There is nothing at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,18 @@ pub enum Helper {
     MapDelete,
     /// `bpf_perf_event_output`
     PerfEventOutput,
+}
+
+impl Helper {
+    /// What a call waits for.
+    pub const fn wait(self) -> Wait {
+        match self {
+            Self::MapLookup => Wait::Lookup,
+            Self::MapUpdate => Wait::Update,
+            Self::MapDelete => Wait::Delete,
+            Self::PerfEventOutput => Wait::Event,
+        }
+    }
 }
 
 /// The firmware around the program.

@@ -4,6 +4,7 @@
 use super::fault::{FaultKind, MachineFault};
 use super::firmware::Helper;
 use super::state::{Bank, Place, Post};
+use crate::cycles::{Wait, command_wait};
 use crate::isa::{
     AddressMode, Alu, AluOp, Command, CommandOp, Condition, ContextSwap, Csr, Immed, ImmedWidth,
     Insn, LmAccess, LoadField, Mul, MulKind, MulStep, Operand, Shift, ShiftControl, ShiftOp,
@@ -153,6 +154,8 @@ pub(super) struct CommandForm {
     pub(super) indirect: bool,
     /// Words that run before the command.
     pub(super) defer: u8,
+    /// What the program waits for.
+    pub(super) wait: Option<Wait>,
 }
 
 impl Program {
@@ -415,6 +418,7 @@ fn lower_command(insn: &Command) -> Result<Op, FaultKind> {
         xfer: insn.xfer,
         count: insn.count,
         indirect: insn.indirect,
+        wait: command_wait(insn),
         defer: match insn.swap {
             ContextSwap::Now | ContextSwap::Never => 0,
             ContextSwap::Defer1 => 1,

@@ -22,4 +22,3 @@ pub use firmware::{
     map_pointer,
 };
 pub use lower::Program;
-pub use state::Counters;

@@ -4,6 +4,7 @@
 //! indexed load: both banks, transfer registers, the 256 immediates, local memory.
 
 use super::execute::DoubleShift;
+use crate::cycles::Cost;
 
 /// Bank of a general-purpose register.
 #[derive(Clone, Copy, Debug)]
@@ -68,25 +69,6 @@ impl Place {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Post(pub(super) u8);
 
-/// What a run has cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Instructions executed, defer slots and NOPs included.
-    pub instructions: u64,
-    /// Cycles of the micro-engine: instructions and branch bubbles, without waiting for memory.
-    pub cycles: u64,
-    /// Commands that read the packet.
-    pub packet_reads: u64,
-    /// Commands that write the packet.
-    pub packet_writes: u64,
-    /// Commands that read memory.
-    pub memory_reads: u64,
-    /// Commands that write or add to memory.
-    pub memory_writes: u64,
-    /// Calls of firmware routines.
-    pub helper_calls: u64,
-}
-
 /// A write to an index register that has not taken effect.
 #[derive(Clone, Copy, Debug)]
 struct PendingIndex {
@@ -116,7 +98,7 @@ pub(super) struct State {
     pub(super) product: u64,
     /// A CSR that was read, for the next `immed`.
     pub(super) csr_value: Option<u32>,
-    pub(super) counters: Counters,
+    pub(super) cost: Cost,
     pub(super) double_shift: DoubleShift,
 }
 
@@ -141,7 +123,7 @@ impl State {
             factors: (0, 0),
             product: 0,
             csr_value: None,
-            counters: Counters::default(),
+            cost: Cost::default(),
             double_shift,
         }
     }
@@ -164,7 +146,7 @@ impl State {
         self.factors = (0, 0);
         self.product = 0;
         self.csr_value = None;
-        self.counters = Counters::default();
+        self.cost = Cost::default();
     }
 
     pub(super) fn gpr(&self, bank: Bank, number: u8) -> u32 {
@@ -203,14 +185,14 @@ impl State {
         self.pending.push(PendingIndex {
             index,
             address: address & 0xffc,
-            due_cycle: self.counters.cycles + INDEX_LATENCY,
+            due_cycle: self.cost.cycles + INDEX_LATENCY,
         });
     }
 
     /// Lets those writes to index registers take effect whose time has come.
     pub(super) fn settle(&mut self) {
         if !self.pending.is_empty() {
-            self.settle_until(self.counters.cycles);
+            self.settle_until(self.cost.cycles);
         }
     }
 

@@ -191,10 +191,10 @@ fn defer_slots_run_and_cost_no_bubbles() {
     };
     let outcome = run(Config::default(), &program(2)).unwrap();
     assert_eq!(outcome.result.0, 2);
-    assert_eq!(outcome.counters.instructions, 4);
-    assert_eq!(outcome.counters.cycles, 4 + 2, "the exit has two bubbles");
+    assert_eq!(outcome.cost.instructions, 4);
+    assert_eq!(outcome.cost.cycles, 4 + 2, "the exit has two bubbles");
     let outcome = run(Config::default(), &program(0)).unwrap();
-    assert_eq!(outcome.counters.cycles, 2 + 2 + 2);
+    assert_eq!(outcome.cost.cycles, 2 + 2 + 2);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `iom offload`: whether a program can be offloaded to a Netronome NFP and every reason why not,
 //! the words that Linux's driver would load, and listings of such words.
 
+mod plan;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use super::run as replay;
 use crate::engine_args::firmware;
 use crate::exit::{Exit, Failure};
 use crate::program::{LoadedProgram, ProgramArgs};
+use plan::Plan;
 
 /// Arguments of `iom offload`.
 #[derive(Debug, clap::Args)]
@@ -189,13 +192,17 @@ fn build(args: &BuildArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 fn plan(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let built = args.target.build()?;
     if args.json {
-        writeln!(out, "{}", built.plan_json())?;
+        let mut json = built.json();
+        if let Ok(offload) = &built.result {
+            Plan::new(&built, offload).add_to_json(&mut json);
+        }
+        writeln!(out, "{json}")?;
         return Ok(built.exit());
     }
     let Ok(offload) = &built.result else {
         return Err(Failure::refused(built.reasons()));
     };
-    out.write_all(built.plan(offload).as_bytes())?;
+    out.write_all(Plan::new(&built, offload).text().as_bytes())?;
     built.warn(offload);
     Ok(Exit::Success)
 }
@@ -324,77 +331,6 @@ impl Built {
             let _ = writeln!(text, "{line}");
         }
         text
-    }
-
-    /// Words by source line: file, line, text and how many.
-    fn words_by_line(&self, offload: &Offload) -> Vec<(String, usize)> {
-        let first_words = &offload.image.first_words;
-        let ends = first_words.iter().skip(1).copied();
-        let ends = ends.chain([offload.image.target_abort]);
-        let mut lines: Vec<(String, usize)> = Vec::new();
-        for (slot, (start, end)) in first_words.iter().zip(ends).enumerate() {
-            let Some(source) = self.source(slot) else {
-                continue;
-            };
-            let words = usize::from(end.saturating_sub(*start));
-            match lines.iter_mut().find(|(line, _)| *line == source) {
-                Some((_, count)) => *count += words,
-                None => lines.push((source, words)),
-            }
-        }
-        lines
-    }
-
-    fn maps(&self) -> impl Iterator<Item = &iom_core::map::MapSpec> {
-        let module = &self.program.module;
-        let references = module.programs[self.program.entry].map_references();
-        let used: std::collections::BTreeSet<u32> = references.map(|(_, map)| map).collect();
-        used.into_iter()
-            .filter_map(|map| module.maps.get(map as usize))
-    }
-
-    fn plan(&self, offload: &Offload) -> String {
-        let profile = &self.profile;
-        let mut text = format!("{} can be offloaded to {}\n", self.name(), profile.name);
-        let words = offload.words.len();
-        let share = 100 * words / usize::from(profile.max_len).max(1);
-        let _ = writeln!(text, "words   {words} of {} ({share} %)", profile.max_len);
-        let stack = offload.image.stack_bytes;
-        let _ = writeln!(text, "stack   {stack} of {} bytes", profile.stack_bytes);
-        for map in self.maps() {
-            let _ = writeln!(
-                text,
-                "map     {}: {}, {} entries of {} + {} bytes",
-                map.name,
-                map.map_type.name(),
-                map.max_entries,
-                map.key_size,
-                map.value_size
-            );
-        }
-        for (line, words) in self.words_by_line(offload) {
-            let _ = writeln!(text, "{words:>5}   {line}");
-        }
-        text
-    }
-
-    fn plan_json(&self) -> Value {
-        let mut value = self.json();
-        if let Ok(offload) = &self.result {
-            let lines = self.words_by_line(offload).into_iter();
-            let lines = lines.map(|(line, words)| json!({ "source": line, "words": words }));
-            value["max_words"] = json!(self.profile.max_len);
-            value["max_stack_bytes"] = json!(self.profile.stack_bytes);
-            value["lines"] = lines.collect();
-            let maps = self.maps().map(|map| {
-                json!({
-                    "name": map.name, "type": map.map_type.name(), "entries": map.max_entries,
-                    "key": map.key_size, "value": map.value_size,
-                })
-            });
-            value["maps"] = maps.collect();
-        }
-        value
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use iom_backends::interpreter::{Coverage, Observe, Trace};
 use iom_core::abi::{Backend, PortId};
 use iom_core::module::Module;
+use iom_nfp_offload::backend::Nfp;
 use iom_sim::capture::{
     Annotations, CaptureError, CaptureWriter, LinkType, MergedReader, Packet, port_name,
 };
@@ -15,6 +17,7 @@ use serde_json::json;
 
 use crate::compare::PacketView;
 use crate::coverage::output::CoverageArgs;
+use crate::cycles_report::{Counted, CyclesReport};
 use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
 use crate::exit::{Exit, Failure};
@@ -74,6 +77,9 @@ pub struct Args {
     /// Packets, bytes and actions by port, queue and program, rates by capture time, drop reasons
     #[arg(long, conflicts_with = "trace")]
     stats: bool,
+    /// What a packet costs on the card, and how many a second it could take, by a model; for nfp
+    #[arg(long)]
+    cycles: bool,
     /// Machine-readable summary
     #[arg(long)]
     json: bool,
@@ -119,7 +125,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let seeds = map_files::Seeds::read(&program, &seed_files)?;
     args.coverage.check(&program.module)?;
     let observe = observe(args);
-    let backend = backend(args, &observe)?;
+    let (backend, cycles) = backend(args, &observe)?;
     let seed = |maps: &_| seeds.apply(&program.module, maps);
     let target = (&program.module, program.entry);
     let lane = Lane::load(
@@ -152,7 +158,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         pinned.write(&program.module, &lane.maps()?)?;
     }
     let summary = outputs.finish()?;
-    report(args, out, &program.module, &summary, observe)?;
+    let cycles = cycles.as_ref().map(CyclesReport::of);
+    report(args, out, &program.module, &summary, observe, cycles)?;
     if let Some(fault) = fault {
         return Err(Failure::usage(format!(
             "{fault} (all packets before it were replayed)"
@@ -174,6 +181,7 @@ fn report(
     module: &Module,
     summary: &Summary,
     observe: Observe,
+    cycles: Option<CyclesReport<'_>>,
 ) -> anyhow::Result<()> {
     let mut counts = None;
     match observe {
@@ -191,7 +199,7 @@ fn report(
     }
     let stats = summary.stats.as_ref();
     let stats = stats.map(|stats| stats.report(module, counts.as_ref()));
-    print(args, out, summary, stats.as_ref())
+    print(args, out, summary, stats.as_ref(), cycles)
 }
 
 /// What the interpreter is to look at.
@@ -206,15 +214,28 @@ fn observe(args: &Args) -> Observe {
     }
 }
 
-fn backend(args: &Args, observe: &Observe) -> anyhow::Result<Box<dyn Backend>> {
-    match (observe, args.backend) {
+/// The backend, and with --cycles what counts them.
+type Chosen = (Box<dyn Backend>, Option<Counted>);
+
+fn backend(args: &Args, observe: &Observe) -> anyhow::Result<Chosen> {
+    if args.cycles {
+        let nfp = args.engine.nfp(args.backend)?;
+        let counted = Counted {
+            profile: nfp.profile.clone(),
+            totals: Arc::default(),
+        };
+        let totals = Some(counted.totals.clone());
+        return Ok((Box::new(Nfp { totals, ..nfp }), Some(counted)));
+    }
+    let backend = match (observe, args.backend) {
         (Observe::Nothing, engine) => args.engine.backend(engine),
         (_, Engine::SimInterpreter) => Ok(Engine::observing(observe.clone())),
         (_, engine) => {
             let message = format!("traces, coverage and profiles are for sim, not {engine}");
             Err(Failure::usage(message))
         }
-    }
+    };
+    Ok((backend?, None))
 }
 
 fn replay(
@@ -369,6 +390,7 @@ fn print(
     out: &mut dyn Write,
     summary: &Summary,
     stats: Option<&Report>,
+    cycles: Option<CyclesReport<'_>>,
 ) -> anyhow::Result<()> {
     let Summary {
         counters,
@@ -397,6 +419,9 @@ fn print(
         });
         if let Some(stats) = stats {
             summary["stats"] = json!(stats);
+        }
+        if let Some(cycles) = cycles {
+            summary["cycles"] = cycles.to_json();
         }
         writeln!(out, "{summary}")?;
         return Ok(());
@@ -434,6 +459,9 @@ fn print(
     }
     if let Some(stats) = stats {
         stats.write(out)?;
+    }
+    if let Some(cycles) = cycles {
+        cycles.write(out)?;
     }
     Ok(())
 }
