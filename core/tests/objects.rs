@@ -6,7 +6,8 @@ use iom_core::isa::module_text;
 use iom_core::module::{Module, Program};
 use iom_core::object::btf::{Btf, BtfKind};
 use iom_core::object::{
-    Kernel, KernelConfig, KernelNeeds, KernelTypes, load_object, load_object_for, load_raw_object,
+    Kernel, KernelConfig, KernelNeeds, KernelTypes, LinkInput, link_objects, load_object,
+    load_object_for, load_raw_object,
 };
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -236,6 +237,11 @@ fn relocations_with_addends() {
             describe(&object),
             "{case}"
         );
+        let link = |bytes: &[u8]| {
+            let linked = link_objects(&[LinkInput { name: case, bytes }]);
+            linked.expect("it links").bytes
+        };
+        assert_eq!(link(&with_addends(&object)), link(&object), "{case}");
     }
 }
 
@@ -347,6 +353,16 @@ proptest! {
             };
             let object = fs::read(folder().join("core_relocations.o")).expect("an object");
             describe(&load_object_for(&object, "case", &kernel).expect("an object"));
+        }
+    }
+
+    #[test]
+    fn broken_objects_link_or_are_errors(first in broken_object(), second in broken_object()) {
+        let inputs = [("first", &first), ("second", &second)];
+        let inputs = inputs.map(|(name, bytes)| LinkInput { name, bytes });
+        match link_objects(&inputs) {
+            Err(error) => assert!(!error.to_string().is_empty()),
+            Ok(linked) => survives(&linked.bytes),
         }
     }
 

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    asm, attach, check, detach, diff, disasm, exec, feature, offload, pcap, run, soundness, status,
-    verify,
+    asm, attach, check, detach, diff, disasm, exec, feature, link, offload, pcap, run, soundness,
+    status, verify,
 };
 
 /// Runs IO modules (eBPF programs) on a simulated NIC, on the Linux kernel and on a model of the
@@ -39,6 +39,8 @@ pub enum Command {
     Exec(exec::Args),
     /// What each backend can do on this machine, and why not
     Feature(feature::Args),
+    /// Link several objects into one
+    Link(link::Args),
     /// Offload to a Netronome NFP: can it be, why not, and the driver's words
     Offload(offload::Args),
     /// What captures hold

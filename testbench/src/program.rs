@@ -313,6 +313,18 @@ pub fn read_raw_program(path: &Path) -> anyhow::Result<Module> {
     Ok(module)
 }
 
+/// The object that a file is, or that a C source compiles to; `-` is standard input.
+///
+/// # Errors
+/// A file that cannot be read or compiled.
+pub fn read_object(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = read_bytes(path)?;
+    match form_of(path, &bytes) {
+        Form::Source => compile(path),
+        Form::Object | Form::Assembly | Form::Raw | Form::Vector => Ok(bytes),
+    }
+}
+
 fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = if is_stdin(path) {
         let mut bytes = Vec::new();

@@ -23,28 +23,39 @@ const ENUM64: u32 = 19 << 24;
 
 /// The bytes of `.BTF` in the final layout.
 pub(super) fn fix_btf(elf: &Elf, section: &Section, btf: &Btf) -> Result<Vec<u8>, ObjectError> {
-    let mut bytes = section.data.to_vec();
-    relocate(elf, section, &mut bytes)?;
+    let mut bytes = place_variables(elf, section, btf)?;
     let hidden = hidden_functions(elf);
     for (_, found) in btf.iter() {
-        match &found.kind {
-            BtfKind::Datasec { size, vars } => {
-                let name = btf.string(found.name).unwrap_or_default();
-                if let (0, Some((_, section))) = (*size, elf.section(name)) {
-                    put(&mut bytes, found.offset + SIZE, section.size as u32);
-                }
-                sort_vars(&mut bytes, found.offset + HEAD, vars.len());
+        // A hidden function is verified with its caller, like a static one, not on its own.
+        if let BtfKind::Func {
+            linkage: Linkage::Global,
+            ..
+        } = found.kind
+            && hidden.contains(btf.string(found.name).unwrap_or_default())
+        {
+            let at = found.offset + INFO;
+            let info = word(&bytes, at) & !0xffff;
+            put(&mut bytes, at, info);
+        }
+    }
+    Ok(bytes)
+}
+
+/// The bytes of `.BTF` with the sizes of sections and the offsets of variables.
+pub(super) fn place_variables(
+    elf: &Elf,
+    section: &Section,
+    btf: &Btf,
+) -> Result<Vec<u8>, ObjectError> {
+    let mut bytes = section.data.to_vec();
+    relocate(elf, section, &mut bytes)?;
+    for (_, found) in btf.iter() {
+        if let BtfKind::Datasec { size, vars } = &found.kind {
+            let name = btf.string(found.name).unwrap_or_default();
+            if let (0, Some((_, section))) = (*size, elf.section(name)) {
+                put(&mut bytes, found.offset + SIZE, section.size as u32);
             }
-            // A hidden function is verified with its caller, like a static one, not on its own.
-            BtfKind::Func {
-                linkage: Linkage::Global,
-                ..
-            } if hidden.contains(btf.string(found.name).unwrap_or_default()) => {
-                let at = found.offset + INFO;
-                let info = word(&bytes, at) & !0xffff;
-                put(&mut bytes, at, info);
-            }
-            _ => {}
+            sort_vars(&mut bytes, found.offset + HEAD, vars.len());
         }
     }
     Ok(bytes)

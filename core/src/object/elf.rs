@@ -32,6 +32,12 @@ pub(super) struct Section<'a> {
     /// Bytes in memory.
     pub(super) size: u64,
     pub(super) executable: bool,
+    /// `sh_type`
+    pub(super) kind: u32,
+    /// `sh_flags`
+    pub(super) flags: u64,
+    /// `sh_addralign`
+    pub(super) align: u64,
     relocations: Relocations<'a>,
 }
 
@@ -51,6 +57,8 @@ pub(super) struct Symbol<'a> {
     pub(super) value: u64,
     pub(super) size: u64,
     pub(super) kind: SymbolKind,
+    /// `STT_*`, which says more than `kind`.
+    pub(super) elf_type: u8,
     pub(super) local: bool,
     pub(super) weak: bool,
     /// Hidden or internal visibility.
@@ -83,6 +91,8 @@ pub(super) struct Relocation<'e, 'a> {
     pub(super) offset: u64,
     pub(super) kind: u32,
     pub(super) symbol: &'e Symbol<'a>,
+    /// Index of the symbol.
+    pub(super) symbol_index: usize,
     /// The addend, where it is not in the place that changes (`SHT_RELA`).
     pub(super) addend: Option<i64>,
 }
@@ -142,9 +152,20 @@ impl<'a> Elf<'a> {
                     offset,
                     kind,
                     symbol,
+                    symbol_index: index as usize,
                     addend,
                 })
             })
+    }
+}
+
+impl Symbol<'_> {
+    /// The section that it is in, if it is in one.
+    pub(super) fn section(&self) -> Option<usize> {
+        match self.place {
+            Place::Section(index) => Some(index),
+            Place::Undefined | Place::Other => None,
+        }
     }
 }
 
@@ -196,13 +217,15 @@ fn read_sections<'a>(
             data: &[],
             size: header.sh_size.get(LE),
             executable: flags & u64::from(SHF_EXECINSTR) != 0,
+            kind: header.sh_type.get(LE),
+            flags,
+            align: header.sh_addralign.get(LE),
             relocations: Relocations::Implicit(&[]),
         };
         if flags & u64::from(SHF_COMPRESSED) != 0 {
             return Err(section.error(0, ObjectErrorKind::Compressed));
         }
-        let kind = header.sh_type.get(LE);
-        if kind != SHT_NOBITS && kind != object::elf::SHT_NULL {
+        if section.kind != SHT_NOBITS && section.kind != object::elf::SHT_NULL {
             let bounds = ObjectErrorKind::Bounds { len: section.size };
             total = total.saturating_add(section.size);
             if total > bytes.len() as u64 {
@@ -301,6 +324,7 @@ fn read_symbol<'a>(
         value: symbol.st_value(LE),
         size: symbol.st_size(LE),
         kind,
+        elf_type: symbol.st_type(),
         local: symbol.st_bind() == STB_LOCAL,
         weak: symbol.st_bind() == STB_WEAK,
         hidden: matches!(symbol.st_visibility(), STV_HIDDEN | STV_INTERNAL),

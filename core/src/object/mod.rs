@@ -19,6 +19,7 @@ pub mod raw;
 mod reader;
 mod relocation;
 mod section_name;
+mod static_link;
 pub mod vector;
 
 use btf::Btf;
@@ -37,6 +38,7 @@ pub use kernel_config::KernelConfig;
 pub use kernel_types::{KernelTypes, KernelTypesError};
 
 pub use parameters::{ParameterError, set_parameters};
+pub use static_link::{LinkError, LinkInput, LinkedObject, link_objects};
 
 pub use error::{
     ExternErrorKind, MapErrorKind, ObjectError, ObjectErrorKind, ProgramError, ProgramErrorKind,

@@ -9,8 +9,8 @@ for source in *.c; do
 	"${CLANG:-clang-19}" -O2 $debug -target bpf -mcpu=v3 -Wall -Wno-unused -Wno-visibility \
 		-fdebug-compilation-dir=. -c "$source" -o "${OUT:-.}/$name.o"
 done
-mkdir -p "${OUT:-.}/kernel"
-for source in kernel/*.c; do
+mkdir -p "${OUT:-.}/kernel" "${OUT:-.}/link"
+for source in kernel/*.c link/*.c; do
 	"${CLANG:-clang-19}" -O2 -g -target bpf -mcpu=v3 -Wall -fdebug-compilation-dir=. \
 		-c "$source" -o "${OUT:-.}/${source%.c}.o"
 done

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod disasm;
 pub mod exec;
 pub mod feature;
+pub mod link;
 pub mod offload;
 pub mod pcap;
 pub mod run;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Disasm(args) => disasm::run(&args, out),
         Command::Exec(args) => exec::run(&args, out),
         Command::Feature(args) => feature::run(&args, out),
+        Command::Link(args) => link::run(&args, out),
         Command::Offload(args) => offload::run(args, out),
         Command::Pcap(args) => pcap::run(&args, out),
         Command::Run(args) => run::run(&args, out),

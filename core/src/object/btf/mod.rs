@@ -153,9 +153,14 @@ impl Btf {
 
     /// The string at this offset, up to its NUL; `None` outside the strings or if not UTF-8.
     pub fn string(&self, offset: u32) -> Option<&str> {
+        std::str::from_utf8(self.string_bytes(offset)?).ok()
+    }
+
+    /// The same in any encoding, as source lines are.
+    pub(super) fn string_bytes(&self, offset: u32) -> Option<&[u8]> {
         let rest = self.strings.get(offset as usize..)?;
         let len = rest.iter().position(|&byte| byte == 0)?;
-        std::str::from_utf8(&rest[..len]).ok()
+        Some(&rest[..len])
     }
 
     /// Name of a type; empty if it has none.

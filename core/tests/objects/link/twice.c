@@ -1,0 +1,4 @@
+/* Defines what part.c defines. */
+#include "../bpf.h"
+
+int limit = 3;
