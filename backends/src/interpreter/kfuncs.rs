@@ -38,7 +38,7 @@ impl Machine<'_> {
                         .read(packet.frame, call.get(1), NumberIterator::BYTES as u64)?;
                 let bytes = bytes.first_chunk().copied().unwrap_or_default();
                 let mut iterator = NumberIterator::from_bytes(bytes);
-                let more = iterator.next();
+                let more = iterator.advance();
                 self.put_iterator(call, iterator, packet.frame)?;
                 // The number is the first field of the iterator.
                 Ok(if more { call.get(1) } else { 0 })

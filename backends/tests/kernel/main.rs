@@ -6,6 +6,7 @@
 mod fib;
 mod fragments;
 mod helpers;
+mod kfunc_verdicts;
 mod kfuncs;
 mod programs;
 mod run;

@@ -569,7 +569,7 @@ const CATALOGUE: &[(u32, Prototype)] = &[
         number::DYNPTR_FROM_MEM,
         Prototype {
             arguments: &[
-                MemoryReadWrite { nullable: false },
+                MemoryWrite,
                 SIZE_OR_ZERO,
                 Anything,
                 DynptrUninit(DynptrKind::Local),

@@ -2,7 +2,7 @@
 
 use crate::map::Errno;
 
-/// Numbers from one to below another. Before the first call of [`Self::next`] it stands one below
+/// Numbers from one to below another. Before the first call of [`Self::advance`] it stands one below
 /// its start, and afterwards at the number that the program sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NumberIterator {
@@ -30,7 +30,7 @@ impl NumberIterator {
     }
 
     /// Goes to the next number; `false` if there is none, and then the iterator is empty.
-    pub fn next(&mut self) -> bool {
+    pub fn advance(&mut self) -> bool {
         let next = i64::from(self.current.wrapping_add(1));
         if next >= i64::from(self.end) {
             *self = Self::default();
@@ -67,19 +67,19 @@ mod tests {
         let (mut iterator, made) = NumberIterator::new(-1, 2);
         assert_eq!(made, Ok(()));
         let mut seen = Vec::new();
-        while iterator.next() {
+        while iterator.advance() {
             iterator = NumberIterator::from_bytes(iterator.to_bytes());
             seen.push(iterator.current);
         }
         assert_eq!(seen, [-1, 0, 1]);
-        assert!(!iterator.next());
+        assert!(!iterator.advance());
     }
 
     #[test]
     fn borders() {
         let made = |start, end| {
             let (mut iterator, made) = NumberIterator::new(start, end);
-            (made, iterator.next())
+            (made, iterator.advance())
         };
         assert_eq!(made(5, 5), (Ok(()), false));
         assert_eq!(made(6, 5), (Err(Errno::EINVAL), false));

@@ -440,18 +440,23 @@ fn takes_arithmetic(kind: Kind, by_zero: bool) -> bool {
         Kind::Context
         | Kind::MapKey(_)
         | Kind::MapValue { .. }
-        | Kind::Memory { .. }
         | Kind::Stack(_)
         | Kind::Packet
         | Kind::PacketMeta
         | Kind::Record { .. }
+        | Kind::Memory { .. }
         | Kind::Function(_)
         | Kind::Socket {
             socket: Socket::Kernel,
             ..
         } => true,
         Kind::Map(_) => by_zero,
-        Kind::PacketEnd | Kind::Socket { .. } | Kind::NotInit | Kind::Scalar => false,
+        Kind::PacketEnd
+        | Kind::Socket { .. }
+        | Kind::NotInit
+        | Kind::Scalar
+        | Kind::Dynptr { .. }
+        | Kind::Iterator { .. } => false,
     }
 }
 

@@ -2,13 +2,14 @@
 //! own functions, and returns.
 
 use super::alu::MAX_OFFSET;
+use super::dynptr::{KnownDynptr, dynptr_memory};
 use super::explore::{Next, Verifier};
 use super::memory::{Access, signed_bits};
 use super::prototype::{Gives, Prototype, Takes, prototype};
 use super::register::{Kind, Register};
 use super::reject::{Check, reject};
 use super::stack::HelperUse;
-use crate::helper::{self, Argument, Returns, number};
+use crate::helper::{self, Argument, DynptrKind, Returns, number};
 use crate::isa::{CallTarget, Reg};
 use crate::map::{MapFlags, MapType};
 
@@ -23,6 +24,9 @@ struct CallMeta {
     record_size: i32,
     /// The function to call.
     callback: Option<usize>,
+    /// The dynptr that the helper takes, and the register of the one that it gives up.
+    dynptr: Option<KnownDynptr>,
+    dynptr_released: Option<Reg>,
 }
 
 impl Verifier<'_> {
@@ -76,6 +80,7 @@ impl Verifier<'_> {
             self.check_argument(number, &prototype, index, *takes, &mut meta)?;
         }
         self.check_map_fits(number, meta.map)?;
+        self.check_dynptr_call(number, &meta)?;
         if meta.released {
             self.release_reference(meta.reference, number)?;
         }
@@ -94,6 +99,52 @@ impl Verifier<'_> {
         let result = self.helper_result(&prototype, &meta);
         self.set(Reg::R0, result);
         if prototype.changes_packet {
+            self.state.forget_packet_pointers();
+        }
+        Ok(())
+    }
+
+    fn check_dynptr_argument(
+        &mut self,
+        argument: Argument,
+        reg: Reg,
+        meta: &mut CallMeta,
+    ) -> Check {
+        match argument {
+            Argument::DynptrUninit(kind) => return self.make_dynptr(reg, kind, None),
+            Argument::RingbufDynptr => {
+                meta.dynptr = Some(self.check_released_dynptr(reg)?);
+                meta.dynptr_released = Some(reg);
+            }
+            _ => meta.dynptr = Some(self.use_dynptr(reg)?),
+        }
+        Ok(())
+    }
+
+    /// What helpers with dynptrs ask beyond their arguments, and do.
+    fn check_dynptr_call(&mut self, number: u32, meta: &CallMeta) -> Check {
+        let data = self.state.reg(1).kind;
+        let is_value = matches!(
+            data,
+            Kind::MapValue {
+                nullable: false,
+                ..
+            }
+        );
+        if number == number::DYNPTR_FROM_MEM && !is_value {
+            let name = data.name();
+            return reject(format!(
+                "Unsupported reg type {name} for bpf_dynptr_from_mem data"
+            ));
+        }
+        if let (Some(reg), Some(dynptr)) = (meta.dynptr_released, meta.dynptr) {
+            self.release_dynptr(reg, dynptr);
+        }
+        // A write to a socket buffer may move its bytes.
+        let of_skb = meta
+            .dynptr
+            .is_some_and(|dynptr| dynptr.kind == DynptrKind::Skb);
+        if number == number::DYNPTR_WRITE && of_skb {
             self.state.forget_packet_pointers();
         }
         Ok(())
@@ -132,7 +183,13 @@ impl Verifier<'_> {
                 let nullable = !self.key_exists(map, meta.constant_key);
                 (Kind::MapValue { map, nullable }, false)
             }
-            Gives::Known(Returns::DynptrMemoryOrNull) => return Register::UNKNOWN,
+            Gives::Known(Returns::DynptrMemoryOrNull) => {
+                let mut register = meta.dynptr.map_or(Register::UNKNOWN, |dynptr| {
+                    dynptr_memory(dynptr, meta.record_size as u64)
+                });
+                register.id = self.new_id();
+                return register;
+            }
             Gives::Known(Returns::RingbufRecordOrNull) => (Kind::Record { nullable: true }, true),
             Gives::Socket { socket, acquired } => (
                 Kind::Socket {
@@ -220,6 +277,10 @@ impl Verifier<'_> {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one short arm for each kind of argument"
+    )]
     fn check_argument_memory(
         &mut self,
         prototype: &Prototype,
@@ -283,12 +344,11 @@ impl Verifier<'_> {
                 self.check_size(reg, memory, zero)?;
             }
             Takes::Known(
-                Argument::Dynptr
-                | Argument::DynptrUninit(_)
-                | Argument::RingbufDynptr
-                | Argument::ReturnedSize,
-            ) => self.check_dynptr_argument()?,
-            Takes::Known(Argument::AllocationSize) => self.check_allocation(reg, meta)?,
+                dynptr @ (Argument::Dynptr | Argument::DynptrUninit(_) | Argument::RingbufDynptr),
+            ) => self.check_dynptr_argument(dynptr, reg, meta)?,
+            Takes::Known(Argument::AllocationSize | Argument::ReturnedSize) => {
+                self.check_allocation(reg, meta)?;
+            }
             Takes::Known(
                 Argument::Anything
                 | Argument::Context
@@ -368,9 +428,18 @@ impl Verifier<'_> {
                 let limit = self.map(map).key_size.into();
                 self.check_region(reg, off, size, limit, how.zero)
             }
-            Kind::Memory { nullable: false } | Kind::Record { nullable: false } => {
-                self.check_region(reg, off, size, register.range.into(), how.zero)
+            Kind::Memory {
+                nullable: false,
+                read_only: true,
+                ..
+            } if how.access == Access::Write => {
+                let (number, name) = (reg.number(), register.kind.name());
+                reject(format!("R{number} cannot write into {name}"))
             }
+            Kind::Record { nullable: false }
+            | Kind::Memory {
+                nullable: false, ..
+            } => self.check_region(reg, off, size, register.range.into(), how.zero),
             Kind::Stack(_) => self.check_stack_range(reg, off, size, how),
             _ if how.zero && size == 0 && register.is_null() => Ok(()),
             kind => reject(format!(
@@ -433,7 +502,7 @@ impl Verifier<'_> {
                 map_type,
                 MapType::Devmap | MapType::DevmapHash | MapType::Xskmap | MapType::Cpumap
             ),
-            130 | 131 | 134 => map_type == MapType::Ringbuf,
+            130 | 131 | 134 | 198 => map_type == MapType::Ringbuf,
             number::MAP_PUSH_ELEM | number::MAP_PEEK_ELEM => map_type.is_keyless(),
             number::MAP_POP_ELEM => matches!(map_type, MapType::Queue | MapType::Stack),
             _ => true,
@@ -450,6 +519,10 @@ impl Verifier<'_> {
 }
 
 /// Refuses a kind of register that a helper does not take.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one short arm for each kind of argument"
+)]
 fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
     const MEMORY: &str =
         "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_";
@@ -464,8 +537,19 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
                 ..
             }
             | Kind::MapKey(_)
-            | Kind::Memory { nullable: false }
             | Kind::Record { nullable: false }
+            | Kind::Memory {
+                nullable: false,
+                read_only: false,
+                ..
+            }
+    );
+    let readable = matches!(
+        kind,
+        Kind::Memory {
+            nullable: false,
+            ..
+        }
     );
     let (fits, expected) = match takes {
         Takes::Known(Argument::Context) => (kind == Kind::Context, "ctx"),
@@ -491,11 +575,11 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
                 _ => "sock_common, sock, tcp_sock, xdp_sock",
             },
         ),
+        Takes::Known(Argument::MemoryRead { .. }) => (memory || readable, MEMORY),
         Takes::Known(
             Argument::MapKey
             | Argument::MapValue
             | Argument::MapValueWrite
-            | Argument::MemoryRead { .. }
             | Argument::MemoryWrite
             | Argument::MemoryReadWrite { .. }
             | Argument::FixedWrite { .. }
@@ -523,12 +607,10 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
             ),
             "map_value, ptr_",
         ),
-        Takes::Known(
-            Argument::Anything
-            | Argument::Dynptr
-            | Argument::DynptrUninit(_)
-            | Argument::RingbufDynptr,
-        ) => (true, ""),
+        Takes::Known(Argument::Anything) => (true, ""),
+        Takes::Known(Argument::Dynptr | Argument::DynptrUninit(_) | Argument::RingbufDynptr) => {
+            (matches!(kind, Kind::Stack(_)), "fp, dynptr_ptr")
+        }
     };
     if fits {
         return Ok(());

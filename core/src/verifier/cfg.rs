@@ -3,6 +3,7 @@
 //! decides which message comes first.
 
 use super::callback::calls_back;
+use super::iterator::is_next_call;
 use super::reject::{Check, reject};
 use crate::isa::{CallTarget, Imm64, Insn};
 use crate::module::Program;
@@ -110,6 +111,10 @@ impl Walk<'_> {
                     || self.push(slot, target, Visit::Branch)?)
             }
             insn @ Insn::Call { target } => {
+                if is_next_call(&insn) {
+                    self.flow[slot].prune_point = true;
+                    self.flow[slot].force_checkpoint = true;
+                }
                 if calls_back(&insn) {
                     let flow = &mut self.flow[slot];
                     (flow.calls_back, flow.force_checkpoint) = (true, true);

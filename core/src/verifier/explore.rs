@@ -134,6 +134,7 @@ impl<'a> Verifier<'a> {
         if self.program.insns.is_empty() {
             return reject("last insn is not an exit or jmp");
         }
+        self.check_kfuncs_allowed()?;
         cfg::check_functions(self.program)?;
         self.check_abnormal_returns()?;
         self.check_map_references()?;

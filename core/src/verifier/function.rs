@@ -115,7 +115,7 @@ impl Verifier<'_> {
                     Parameter::Memory { size, nullable } => Register {
                         range: size as i32,
                         id: self.new_id(),
-                        ..Register::pointer(Kind::Memory { nullable })
+                        ..Register::pointer(Kind::memory(nullable))
                     },
                 };
             }
@@ -237,6 +237,8 @@ impl Verifier<'_> {
             | Kind::Context
             | Kind::PacketEnd
             | Kind::Map(_)
+            | Kind::Dynptr { .. }
+            | Kind::Iterator { .. }
             | Kind::Socket { .. }
             | Kind::Function(_) => self.check_no_offset(reg),
         }

@@ -98,20 +98,25 @@ impl Verifier<'_> {
 
     pub(super) fn may_goto(&mut self, slot: usize, off: i16) -> Check<Next> {
         self.counts.jumps += 1;
+        let mut queued = self.state.clone();
+        queued.may_goto_depth += 1;
+        self.widen_from_last_round(&mut queued);
+        self.push_path(slot + 1, queued)?;
+        Ok(Next::Go(slot as i64 + 1 + i64::from(off)))
+    }
+
+    /// Forgets numbers of a state that goes round a loop through the instruction at hand, where
+    /// they changed since the last round and do not matter so far.
+    pub(super) fn widen_from_last_round(&mut self, queued: &mut State) {
         let parent = self
             .state
             .parent
             .map(|id| self.explored_mut(id).state.depth);
-        let previous = parent.and_then(|depth| self.previous_entry(slot, depth));
-        let mut queued = self.state.clone();
-        queued.may_goto_depth += 1;
+        let previous = parent.and_then(|depth| self.previous_entry(self.insn, depth));
         if let Some(previous) = previous {
             let next_id = self.next_id;
-            self.explored_mut(previous)
-                .widen_imprecise(&mut queued, next_id);
+            self.explored_mut(previous).widen_imprecise(queued, next_id);
         }
-        self.push_path(slot + 1, queued)?;
-        Ok(Next::Go(slot as i64 + 1 + i64::from(off)))
     }
 }
 

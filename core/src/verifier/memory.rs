@@ -167,10 +167,31 @@ impl Verifier<'_> {
         Ok(value)
     }
 
+    /// Checks that whole slots can be written where a register points, as a function does that
+    /// makes an object there.
+    pub(super) fn write_object(&mut self, base: Reg, slots: usize) -> Check {
+        for slot in 0..slots as i64 {
+            let access = MemoryAccess {
+                base,
+                off: 8 * slot,
+                size: 8,
+                access: Access::Write,
+                sign_extend: false,
+                aligned: false,
+            };
+            self.write_memory(access, None)?;
+        }
+        Ok(())
+    }
+
     fn write_memory(&mut self, access: MemoryAccess, src: Option<Operand>) -> Check {
         self.check_memory(access, None, src).map(|_| ())
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one short arm for each kind of pointer"
+    )]
     fn check_memory(
         &mut self,
         access: MemoryAccess,
@@ -201,7 +222,15 @@ impl Verifier<'_> {
                 self.check_region(number, off, access.size, limit, false)?;
                 Ok(Some(Register::UNKNOWN))
             }
-            Kind::Memory { nullable: false } | Kind::Record { nullable: false } => {
+            Kind::Memory {
+                nullable: false,
+                read_only: true,
+                ..
+            } if write => reject(format!("R{} cannot write into {name}", number.number())),
+            Kind::Record { nullable: false }
+            | Kind::Memory {
+                nullable: false, ..
+            } => {
                 let limit = i64::from(pointer.range);
                 self.check_region(number, off, access.size, limit, false)?;
                 Ok(Some(Register::UNKNOWN))
@@ -240,6 +269,8 @@ impl Verifier<'_> {
             | Kind::MapValue { .. }
             | Kind::Memory { .. }
             | Kind::Record { .. }
+            | Kind::Dynptr { .. }
+            | Kind::Iterator { .. }
             | Kind::Socket { .. }
             | Kind::Function(_) => {
                 reject(format!("R{} invalid mem access '{name}'", number.number()))

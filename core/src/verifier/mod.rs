@@ -1,12 +1,10 @@
 //! What is known about a program before it runs. `verify` says what Linux would say of it, by
 //! following each path as Linux's verifier does, one file for each concept of it.
 //!
-//! Known deviations from Linux 6.18, each by what it needs: calls of kernel functions, callbacks
-//! and spin locks are refused (6.x: kfuncs, `bpf_loop`, BTF-typed map fields); functions of an
-//! object with BTF are followed at each call, also global ones, which Linux verifies on their own;
-//! reads through a map pointer are bounded, not typed by the kernel's BTF; an inner map's value
-//! cannot be looked up; arenas, iterators and dynptrs are unknown. Bytes that are no instruction are
-//! refused before control flow is looked at, so that message may come first.
+//! Known deviations from Linux 6.18, each by what it needs: reads through a map pointer are bounded,
+//! not typed by the kernel's BTF; arenas are unknown; programs with metadata kernel functions are
+//! judged as if bound to a device. Bytes that are no instruction are refused before control flow is
+//! looked at, so that message may come first.
 //!
 //! `analyze` gives the facts that the NFP translator asks for, as a side table by original
 //! instruction index. It joins all paths that meet at an instruction, so it knows less than Linux's
@@ -26,6 +24,7 @@ mod dynptr;
 mod explore;
 mod facts;
 mod function;
+mod iterator;
 mod join;
 mod jump;
 mod kernel_log;

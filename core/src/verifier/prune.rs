@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::explore::Verifier;
+use super::iterator::{depths_differ, is_next_call};
 use super::register::{Kind, PLUS_CONSTANT, Register};
 use super::reject::{Check, reject};
 use super::state::{Byte, Frame, Slot, State, StateId};
@@ -140,16 +141,22 @@ impl Verifier<'_> {
             };
             let (mut hit, mut closes_loop) = (false, false);
             if known.state.branches > 0 {
+                let next_call = is_next_call(&self.program.insns[slot]);
                 let depth_differs = known.state.may_goto_depth != self.state.may_goto_depth;
-                if self.flow[slot].force_checkpoint && depth_differs {
+                if next_call {
+                    closes_loop =
+                        self.covers(&known.state, How::Within) && self.iterator_is_active();
+                    hit = closes_loop;
+                } else if self.flow[slot].force_checkpoint && depth_differs {
                     closes_loop = self.covers(&known.state, How::Within);
                     hit = closes_loop;
                 }
                 if self.flow[slot].calls_back {
                     hit = self.covers(&known.state, How::Within);
                     closes_loop = hit;
-                } else if !hit {
+                } else if !hit && !next_call {
                     let looping = maybe_looping(&known.state, &self.state)
+                        && !depths_differ(&known.state, &self.state)
                         && known.state.callback_unroll_depth == self.state.callback_unroll_depth;
                     if looping && !depth_differs && self.covers(&known.state, How::Exact) {
                         self.watch_endless(&known.state);
@@ -499,6 +506,8 @@ fn covers_register(old: &Register, new: &Register, how: How, ids: &mut IdMap) ->
         | Kind::Stack(_)
         | Kind::PacketEnd
         | Kind::Map(_)
+        | Kind::Dynptr { .. }
+        | Kind::Iterator { .. }
         | Kind::Socket { .. }
         | Kind::Function(_) => same(old, new, ids),
     }
@@ -536,13 +545,24 @@ fn covers_slot(old: &Slot, new: &Slot, how: How, ids: &mut IdMap) -> bool {
         if was != is {
             return false;
         }
-        if index == 7
-            && was == Byte::Spill
-            && !covers_register(&old.spilled, &new.spilled, how, ids)
-        {
+        if index == 7 && !covers_object(old, new, how, ids) {
             return false;
         }
         index += 1;
     }
     true
+}
+
+/// Whether what is in an old slot that starts alike covers what is in the new one.
+fn covers_object(old: &Slot, new: &Slot, how: How, ids: &mut IdMap) -> bool {
+    match (old.spilled.kind, new.spilled.kind) {
+        (kind @ Kind::Dynptr { .. }, other) => {
+            kind == other && ids.check(old.spilled.reference, new.spilled.reference)
+        }
+        // How often it went round does not matter.
+        (Kind::Iterator { drained, .. }, Kind::Iterator { drained: other, .. }) => {
+            drained == other && ids.check(old.spilled.reference, new.spilled.reference)
+        }
+        _ => !old.is_spilled() || covers_register(&old.spilled, &new.spilled, how, ids),
+    }
 }

@@ -1,6 +1,7 @@
 //! What is known of a register or of a spilled one: a number, or a pointer of some kind.
 
 use super::scalar::Scalar;
+use crate::helper::DynptrKind;
 
 /// What a register holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +22,31 @@ pub(super) enum Kind {
     },
     /// A key of a map, which only callbacks get.
     MapKey(u32),
-    /// Memory of a known size, which the caller of a global function hands over.
-    Memory {
-        nullable: bool,
-    },
     /// A ring-buffer record.
     Record {
         nullable: bool,
+    },
+    /// Memory of a known size: from the caller of a global function, from a kernel function or
+    /// behind a dynptr.
+    Memory {
+        /// Id of the dynptr, 0 if none.
+        dynptr: u32,
+        /// A slice, of this kind of dynptr.
+        slice: Option<DynptrKind>,
+        read_only: bool,
+        nullable: bool,
+    },
+    /// Contents of a dynptr's slot on the stack, never of a register; the first slot is the one at
+    /// the lower address.
+    Dynptr {
+        kind: DynptrKind,
+        first: bool,
+    },
+    /// Contents of an iterator's slot on the stack, never of a register.
+    Iterator {
+        drained: bool,
+        /// How often it gave a number on this path.
+        depth: u32,
     },
     Socket {
         socket: Socket,
@@ -53,12 +72,22 @@ pub(super) enum Socket {
 }
 
 impl Kind {
+    /// Memory that a program may read and write.
+    pub(super) const fn memory(nullable: bool) -> Self {
+        Self::Memory {
+            dynptr: 0,
+            slice: None,
+            read_only: false,
+            nullable,
+        }
+    }
+
     pub(super) fn nullable(self) -> bool {
         matches!(
             self,
             Self::MapValue { nullable: true, .. }
-                | Self::Memory { nullable: true }
                 | Self::Record { nullable: true }
+                | Self::Memory { nullable: true, .. }
                 | Self::Socket { nullable: true, .. }
         )
     }
@@ -70,8 +99,18 @@ impl Kind {
                 map,
                 nullable: false,
             },
-            Self::Memory { .. } => Self::Memory { nullable: false },
             Self::Record { .. } => Self::Record { nullable: false },
+            Self::Memory {
+                dynptr,
+                slice,
+                read_only,
+                ..
+            } => Self::Memory {
+                dynptr,
+                slice,
+                read_only,
+                nullable: false,
+            },
             Self::Socket { socket, .. } => Self::Socket {
                 socket,
                 nullable: false,
@@ -103,10 +142,21 @@ impl Kind {
                 ["map_value", "map_value_or_null"][usize::from(nullable)]
             }
             Self::MapKey(_) => "map_key",
-            Self::Memory { nullable } => ["mem", "mem_or_null"][usize::from(nullable)],
             Self::Record { nullable } => {
                 ["ringbuf_mem", "ringbuf_mem_or_null"][usize::from(nullable)]
             }
+            Self::Memory {
+                read_only,
+                nullable,
+                ..
+            } => match (read_only, nullable) {
+                (false, false) => "mem",
+                (false, true) => "mem_or_null",
+                (true, false) => "rdonly_mem",
+                (true, true) => "rdonly_mem_or_null",
+            },
+            Self::Dynptr { .. } => "dynptr",
+            Self::Iterator { .. } => "iter",
             Self::Socket { socket, nullable } => socket.names()[usize::from(nullable)],
             Self::Function(_) => "func",
         }

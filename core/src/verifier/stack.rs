@@ -15,6 +15,11 @@ fn place(off: i64) -> (usize, usize) {
     (index / 8, index % 8)
 }
 
+/// Programs do not look into objects of the kernel on their stack.
+fn is_object(byte: Byte) -> bool {
+    matches!(byte, Byte::Dynptr | Byte::Iterator)
+}
+
 /// What a helper does with stack memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HelperUse {
@@ -32,7 +37,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn mark_stack_read(&mut self, frame: usize, slot: usize) {
+    pub(super) fn mark_stack_read(&mut self, frame: usize, slot: usize) {
         let bounds = self.bounds_of(self.state.frame().function);
         self.stack_live
             .read(&self.state, (self.insn, bounds), frame, 1 << slot);
@@ -96,13 +101,17 @@ impl Verifier<'_> {
         if let Some(value) = scalar.as_const(false) {
             return self.write_fixed(frame, off + value as i64, size, src);
         }
-        let range = (scalar.smin + off, scalar.smax + off + size);
-        self.write_somewhere(frame, range, src);
+        let (min, max) = (scalar.smin + off, scalar.smax + off + size);
+        for off in min..max {
+            self.destroy_dynptr(frame, place(off).0)?;
+        }
+        self.write_somewhere(frame, (min, max), src);
         Ok(())
     }
 
     fn write_fixed(&mut self, frame: usize, off: i64, size: i64, src: Option<Operand>) -> Check {
         let (slot, byte) = place(off);
+        self.destroy_dynptr(frame, slot)?;
         if size == SLOT {
             self.stack_live.write(frame, 1 << slot);
         }
@@ -172,8 +181,9 @@ impl Verifier<'_> {
             self.mark_precise(reg.index());
         }
         let slot = &mut self.state.frames[frame].stack[slot];
-        if slot.is_spilled() {
-            for byte in slot.bytes.iter_mut().filter(|byte| **byte == Byte::Spill) {
+        if slot.is_special() {
+            let part = |byte: &&mut Byte| matches!(byte, Byte::Spill | Byte::Iterator);
+            for byte in slot.bytes.iter_mut().filter(part) {
                 *byte = Byte::Misc;
             }
         }
@@ -256,6 +266,13 @@ impl Verifier<'_> {
         self.mark_stack_read(frame, index);
         let mut slot = self.state.frames[frame].stack[index];
         if !slot.is_spilled() {
+            let object = |off: &i64| is_object(slot.bytes[place(*off).1]);
+            if let Some(at) = (off..off + size).find(object) {
+                return reject(format!(
+                    "invalid read from stack off {off}+{} size {size}",
+                    at - off
+                ));
+            }
             return Ok(Some(self.read_bytes(frame, off..off + size)));
         }
         let spill_size = slot
@@ -328,12 +345,32 @@ impl Verifier<'_> {
             None => (off + scalar.smin, off + scalar.smax, false),
         };
         if how.fills && known {
+            let stack = &self.state.frames[frame].stack;
+            let is_dynptr = |at: &i64| {
+                let (index, byte) = place(*at);
+                stack[index].bytes[byte] == Byte::Dynptr
+            };
+            if let Some(at) = (min..min + size).find(is_dynptr) {
+                return reject(format!("potential write to dynptr at off={at} disallowed"));
+            }
             self.fill(frame, min, size);
             return Ok(());
         }
         for at in min..max + size {
             let (index, byte) = place(at);
             let slot = &mut self.state.frames[frame].stack[index];
+            if is_object(slot.bytes[byte]) {
+                let number = reg.number();
+                let place = if known {
+                    format!("off {min}")
+                } else {
+                    format!("var_off {}", signed_bits(scalar.bits))
+                };
+                return reject(format!(
+                    "invalid read from stack R{number} {place}+{} size {size}",
+                    at - min
+                ));
+            }
             if how.access == Access::Write {
                 if matches!(slot.bytes[byte], Byte::Zero | Byte::Invalid) {
                     slot.bytes[byte] = Byte::Misc;

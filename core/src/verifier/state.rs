@@ -4,6 +4,7 @@
 use super::maps::Maps;
 use super::register::{Kind, Register};
 use super::scalar::Scalar;
+use crate::helper::DynptrKind;
 
 /// Bytes in a stack slot.
 pub(super) const SLOT: i64 = 8;
@@ -27,6 +28,10 @@ pub(super) enum Byte {
     Misc,
     /// Zero.
     Zero,
+    /// Part of a dynptr.
+    Dynptr,
+    /// Part of an iterator.
+    Iterator,
 }
 
 /// Eight bytes of stack; byte 7 is the one at the lowest address, as in the kernel's records.
@@ -45,6 +50,11 @@ impl Slot {
     /// A register was stored here, whole or a part of it.
     pub(super) fn is_spilled(&self) -> bool {
         self.bytes[7] == Byte::Spill
+    }
+
+    /// Something is here that a write of a part of it ends.
+    pub(super) fn is_special(&self) -> bool {
+        matches!(self.bytes[7], Byte::Spill | Byte::Dynptr | Byte::Iterator)
     }
 
     pub(super) fn is_spilled_scalar(&self) -> bool {
@@ -269,7 +279,14 @@ impl State {
     /// Packet pointers become unusable: the packet may have moved.
     pub(super) fn forget_packet_pointers(&mut self) {
         for register in self.all_registers() {
-            if register.kind.is_any_packet() {
+            let slice = matches!(
+                register.kind,
+                Kind::Memory {
+                    slice: Some(DynptrKind::Skb | DynptrKind::Xdp),
+                    ..
+                }
+            );
+            if register.kind.is_any_packet() || slice {
                 *register = Register::UNKNOWN;
             }
         }

@@ -8,6 +8,7 @@ use super::register::{Kind, PLUS_CONSTANT, Register};
 use super::scalar::Scalar;
 use super::state::{Byte, Frame, SLOT, Slot, State};
 use super::tnum::Tnum;
+use crate::helper::DynptrKind;
 
 /// Which registers and stack slots are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,27 @@ impl StateText<'_> {
             return Ok(());
         }
         let below = (index as i64 + 1) * SLOT;
+        let Register { id, reference, .. } = slot.spilled;
+        match slot.spilled.kind {
+            Kind::Dynptr { first: false, .. } => return Ok(()),
+            Kind::Dynptr { kind, first: true } => {
+                write!(f, " fp-{below}=dynptr_{}", dynptr_name(kind))?;
+                let mut list = List { f, first: true };
+                list.put(format_args!("id={id}"))?;
+                if reference != 0 {
+                    list.put(format_args!("ref_id={reference}"))?;
+                }
+                return f.write_char(')');
+            }
+            Kind::Iterator { drained, depth } => {
+                let state = if drained { "drained" } else { "active" };
+                return write!(
+                    f,
+                    " fp-{below}=iter_num(ref_id={reference},state={state},depth={depth})"
+                );
+            }
+            _ => {}
+        }
         write!(f, " fp-{below}=")?;
         let bytes = slot.bytes.iter().map(|byte| letter(*byte));
         if slot.is_spilled() {
@@ -86,12 +108,23 @@ impl StateText<'_> {
     }
 }
 
+fn dynptr_name(kind: DynptrKind) -> &'static str {
+    match kind {
+        DynptrKind::Local => "local",
+        DynptrKind::Ringbuf => "ringbuf",
+        DynptrKind::Skb => "skb",
+        DynptrKind::Xdp => "xdp",
+    }
+}
+
 fn letter(byte: Byte) -> char {
     match byte {
         Byte::Invalid => '?',
         Byte::Spill => 'r',
         Byte::Misc => 'm',
         Byte::Zero => '0',
+        Byte::Dynptr => 'd',
+        Byte::Iterator => 'i',
     }
 }
 
