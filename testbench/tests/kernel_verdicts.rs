@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use iom_backends::kernel::{KernelBackend, KernelVerdict, VerdictOptions};
+use iom_core::isa::Insn;
 use iom_core::module::Module;
+use iom_core::object::load_object;
 use iom_core::verifier::{Options, Verification, verify};
 use iom_testbench::target_kernel::TargetKernel;
 
@@ -132,5 +134,30 @@ fn kernel_and_verifier_agree_on_chosen_objects() {
             differences.len()
         );
         assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+}
+
+#[test]
+fn kernel_verdicts_tell_planted_faults() {
+    if !kernel_is_here() {
+        return;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../programs/acl/acl.o");
+    let bytes = std::fs::read(path).expect("a committed module");
+    let module = load_object(&bytes, "acl").expect("the module loads");
+    let kernel = KernelBackend::verdict(&module, 0, VerdictOptions::default());
+    let kernel = kernel.expect("the kernel answers");
+    let sound = verify(&module, &module.programs[0], Options::default());
+    assert_eq!(difference(&sound, &kernel), None);
+    // As if a bug made our verifier miss a comparison, or go another way.
+    for fault in [0, 3] {
+        let mut program = module.programs[0].clone();
+        let jumps = program.insns.iter_mut().filter_map(|insn| match insn {
+            Insn::JumpIf { off, .. } => Some(off),
+            _ => None,
+        });
+        *jumps.take(1).next().expect("a comparison") = fault;
+        let ours = verify(&module, &program, Options::default());
+        assert!(difference(&ours, &kernel).is_some(), "jump by {fault}");
     }
 }

@@ -87,7 +87,17 @@ fn recorded_programs_are_judged_as_linux_judged_them() {
         }
         if let (true, Some(verification)) = (accepted, verification) {
             let same = Some(verification.processed) == linux["processed"].as_u64()
-                && Some(verification.total_states) == linux["total_states"].as_u64();
+                && Some(verification.total_states) == linux["total_states"].as_u64()
+                && Some(verification.peak_states) == linux["peak_states"].as_u64();
+            if !same {
+                eprintln!(
+                    "{} {} {} {} {linux}",
+                    row["name"],
+                    verification.processed,
+                    verification.total_states,
+                    verification.peak_states
+                );
+            }
             counts.0 += i32::from(same);
             counts.1 += 1;
         }

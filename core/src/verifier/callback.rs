@@ -5,7 +5,7 @@
 use super::explore::Verifier;
 use super::register::{Kind, Register};
 use super::reject::{Check, reject};
-use super::state::{Frame, MAX_FRAMES};
+use super::state::{Frame, MAX_FRAMES, SLOT};
 use crate::helper::number;
 use crate::isa::{CallTarget, Insn};
 use crate::map::MapType;
@@ -28,6 +28,7 @@ impl Verifier<'_> {
     pub(super) fn call_back(&mut self, helper: u32, function: usize) -> Check {
         match helper {
             number::LOOP => {
+                self.note_inline_loop(function);
                 // Whether the loop is at its end depends on the number of rounds.
                 self.mark_precise(1);
                 let rounds = self.state.reg(1).scalar.umax;
@@ -68,6 +69,39 @@ impl Verifier<'_> {
                 self.push_callback(function, &arguments)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Linux replaces a `bpf_loop` that always calls the same function, with no flags, by a loop.
+    fn note_inline_loop(&mut self, function: usize) {
+        let slot = self.insn;
+        let no_flags = |verifier: &mut Self| {
+            let zero = verifier.state.reg(4).is_null();
+            if zero {
+                verifier.mark_precise(4);
+            }
+            zero
+        };
+        let fits = match self.inline_loops.get(&slot) {
+            None => no_flags(self),
+            Some(Some(known)) => {
+                let known = *known;
+                no_flags(self) && known == function
+            }
+            Some(None) => return,
+        };
+        self.inline_loops.insert(slot, fits.then_some(function));
+    }
+
+    /// Bytes of stack that a function needs for the loops that replace calls.
+    pub(super) fn inline_loop_stack(&self, function: usize) -> i64 {
+        const REGISTERS: i64 = 3 * SLOT;
+        let (start, end) = self.bounds_of(function);
+        let mut loops = self.inline_loops.range(start..end);
+        if loops.any(|(_, callee)| callee.is_some()) {
+            REGISTERS
+        } else {
+            0
         }
     }
 

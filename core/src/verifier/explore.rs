@@ -2,7 +2,7 @@
 //! the jump later.
 
 use bitvec::{bitvec, vec::BitVec};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::cfg::{self, Flow};
 use super::function::{FunctionInfo, functions};
@@ -78,6 +78,8 @@ pub(super) struct Verifier<'a> {
     /// How often each slot was looked at, and how often its state was remembered.
     pub(super) visits: Vec<Visits>,
     pub(super) watch: Option<Box<Watch>>,
+    /// Calls of `bpf_loop` with the function that they call, `None` where it is not always the same.
+    pub(super) inline_loops: BTreeMap<usize, Option<usize>>,
 }
 
 /// Counters that Linux prints, and those that decide when states are remembered.
@@ -123,6 +125,7 @@ impl<'a> Verifier<'a> {
             seen: bitvec![0; count],
             pointer_kinds: vec![None; count],
             stack_live: StackLiveness::default(),
+            inline_loops: BTreeMap::new(),
             btf,
             visits: vec![Visits::default(); count],
             watch: None,
@@ -159,8 +162,6 @@ impl<'a> Verifier<'a> {
         self.buckets = vec![Vec::new(); self.program.insns.len()];
         self.loop_visits.clear();
         self.stack_live = StackLiveness::default();
-        let counts = &mut self.counts;
-        (counts.listed, counts.to_free, counts.backedges) = (0, 0, 0);
     }
 
     pub(super) fn walk(&mut self) -> Check {
@@ -422,7 +423,7 @@ impl<'a> Verifier<'a> {
             let counts = |insn: &Insn| matches!(insn, Insn::MayGoto { off } if *off != 0);
             let budget = if insns.iter().any(counts) { 16 } else { 0 };
             if index == 0 || self.seen[start..end].any() {
-                depths.push((depth + budget).to_string());
+                depths.push((depth + budget + self.inline_loop_stack(index)).to_string());
             }
         }
         depths.join("+")

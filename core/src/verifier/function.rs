@@ -290,6 +290,7 @@ impl Verifier<'_> {
         if matches!(result.kind, Kind::Stack(_)) {
             return reject("cannot return stack pointer to the caller");
         }
+        self.stack_live.update(&self.state, &self.program.insns);
         if self.state.frame().callback {
             return Ok(Next::Go(self.leave_callback()? as i64));
         }

@@ -153,7 +153,6 @@ impl Verifier<'_> {
                 }
                 if self.flow[slot].calls_back {
                     hit = self.covers(&known.state, How::Within);
-                    closes_loop = hit;
                 } else if !hit && !next_call {
                     let looping = maybe_looping(&known.state, &self.state)
                         && !depths_differ(&known.state, &self.state)
