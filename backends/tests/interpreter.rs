@@ -210,12 +210,12 @@ fn map_values_end_where_they_end() {
 #[test]
 fn what_cannot_run_is_refused_with_every_reason() {
     check_refused(
-        "call redirect_peer\n call sk_release\n call 500\n call skb_load_bytes\n exit",
+        "call redirect_peer\n call clone_redirect\n call 500\n call skb_load_bytes\n exit",
         &expect![[r#"
             Some(0): helper bpf_redirect_peer (155) is not supported
-            Some(1): helper bpf_sk_release (86) is not supported
+            Some(1): helper bpf_clone_redirect (13) is not supported
             Some(2): there is no helper 500
-            Some(3): helper bpf_skb_load_bytes (26) is not supported"#]],
+            Some(3): Xdp programs cannot call bpf_skb_load_bytes"#]],
     );
     check_refused(
         ".license \"Proprietary\"\n call trace_printk\n r0 = *(u8 *)skb[0]\n exit",
@@ -227,7 +227,7 @@ fn what_cannot_run_is_refused_with_every_reason() {
         "goto +5\n call kfunc#7\n r1 = variable#9 ll\n exit",
         &expect![[r#"
             Some(0): jump out of the program
-            Some(1): kernel function 7 is not supported
+            Some(1): kernel function 7 has no name here: each kernel numbers them anew
             Some(2): kernel variable 9 is not here"#]],
     );
 }

@@ -78,9 +78,10 @@ pub struct SkippedProgram {
 }
 
 /// What kind of program it is, which decides its context and its helpers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ProgramType {
     /// `BPF_PROG_TYPE_XDP`; context `struct xdp_md`.
+    #[default]
     Xdp,
     /// `BPF_PROG_TYPE_SCHED_CLS`; context `struct __sk_buff`.
     SchedCls,
@@ -91,6 +92,11 @@ pub enum ProgramType {
 }
 
 impl ProgramType {
+    /// Whether the context is a `struct __sk_buff`.
+    pub const fn has_socket_buffer(self) -> bool {
+        matches!(self, Self::SchedCls | Self::SocketFilter)
+    }
+
     /// The name that vectors use, bpftool's where there is one.
     pub const fn name(self) -> &'static str {
         match self {

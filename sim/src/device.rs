@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use iom_core::abi::{Outcome, PortId, Redirect, RedirectKind, XdpAction};
 
+/// `BPF_F_INGRESS`.
+const INGRESS: u64 = 1;
+
 /// What the device does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -70,6 +73,8 @@ impl Verdict {
             return Self::Drop(DropReason::NoTarget);
         };
         match redirect.kind {
+            // A classifier may let an interface receive the packet.
+            RedirectKind::Ifindex if redirect.flags & INGRESS != 0 => Self::Host,
             RedirectKind::Ifindex | RedirectKind::Devmap => PortId::from_ifindex(target)
                 .map_or(Self::Drop(DropReason::NoInterface), Self::Transmit),
             RedirectKind::Cpumap => Self::Cpu(target),

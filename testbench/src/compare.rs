@@ -13,7 +13,7 @@ pub enum Aspect {
     Redirect,
     /// Packet bytes.
     Bytes,
-    /// Metadata in front of the packet.
+    /// Metadata in front of the packet; what a socket buffer carries beside it.
     Metadata,
     /// Events sent to user space.
     Events,
@@ -47,7 +47,8 @@ impl PacketView<'_> {
             (Aspect::Bytes, !same_bytes(self.frame, other.frame)),
             (
                 Aspect::Metadata,
-                self.frame.metadata() != other.frame.metadata(),
+                self.frame.metadata() != other.frame.metadata()
+                    || self.frame.socket_buffer.shown() != other.frame.socket_buffer.shown(),
             ),
             (Aspect::Events, !same_events(self.events, other.events)),
         ];

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use iom_core::abi::{BackendError, Event, Outcome, XdpAction};
+use iom_core::abi::{BackendError, Event, Outcome, ShownSocketBuffer, XdpAction};
 use iom_core::map::{MapContents, MapEntry};
 use iom_sim::capture::{CaptureError, MergedReader, PacketSource};
 use iom_sim::replay::{Ingress, Ingressed, PacketBatch};
@@ -82,6 +82,8 @@ pub struct PacketResult {
     pub bytes: Vec<u8>,
     /// The metadata afterwards.
     pub metadata: Vec<u8>,
+    /// The socket buffer afterwards.
+    pub socket_buffer: ShownSocketBuffer,
     /// Events.
     pub events: Vec<Event>,
 }
@@ -93,6 +95,7 @@ impl PacketResult {
             outcome: view.outcome.clone(),
             bytes: view.frame.packet(),
             metadata: view.frame.metadata().to_vec(),
+            socket_buffer: view.frame.socket_buffer.shown(),
             events: view.events.to_vec(),
         }
     }

@@ -4,7 +4,7 @@
 use iom_core::abi::XdpAction;
 use iom_core::helper::number;
 use iom_core::isa::{CallTarget, Insn};
-use iom_core::module::Module;
+use iom_core::module::{Module, ProgramType};
 
 use crate::compare::{Aspect, PacketView};
 
@@ -15,6 +15,8 @@ pub enum KnownDifference {
     NfpRedirect,
     /// The kernel's `trace_printk` lines go to a buffer that all of the machine shares.
     PrintkLines,
+    /// A classifier reads `wire_len`.
+    WireLen,
 }
 
 impl KnownDifference {
@@ -27,25 +29,36 @@ impl KnownDifference {
             Self::PrintkLines => {
                 "lines of bpf_trace_printk are not compared: the kernel's go to the tracing buffer"
             }
+            Self::WireLen => {
+                "wire_len is 0 on the simulator and the packet's length on the kernel's test-run"
+            }
         }
     }
 
     /// The known differences that follow from what a module's programs call.
     pub fn of_module(module: &Module) -> Vec<Self> {
-        let prints = Insn::Call {
-            target: CallTarget::Helper(number::TRACE_PRINTK),
+        let prints = |insn: &Insn| {
+            *insn
+                == Insn::Call {
+                    target: CallTarget::Helper(number::TRACE_PRINTK),
+                }
         };
-        let calls = |insn: &Insn| {
-            module
-                .programs
-                .iter()
-                .any(|program| program.insns.contains(insn))
-        };
-        if calls(&prints) {
-            vec![Self::PrintkLines]
-        } else {
-            Vec::new()
+        // Of any register: which one holds the context is the verifier's to know.
+        let reads_wire_len =
+            |insn: &Insn| matches!(insn, Insn::Load { off, .. } if (160..164).contains(off));
+        let mut found = Vec::new();
+        for program in &module.programs {
+            if program.insns.iter().any(prints) {
+                found.push(Self::PrintkLines);
+            }
+            let classifies = program.program_type == ProgramType::SchedCls;
+            if classifies && program.insns.iter().any(reads_wire_len) {
+                found.push(Self::WireLen);
+            }
         }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// The known difference that explains what differs between two results, if one does.

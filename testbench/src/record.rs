@@ -5,9 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use iom_core::abi::{Redirect, XdpAction};
+use iom_core::abi::{Outcome, Redirect, ShownSocketBuffer, TcAction};
 use iom_core::hex::encode as hex;
-use iom_core::module::Module;
+use iom_core::module::{Module, ProgramType};
 use iom_sim::device::Verdict;
 use iom_sim::replay::Ingressed;
 use serde::Serialize;
@@ -29,8 +29,31 @@ struct PacketRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<String>,
     metadata: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket_buffer: Option<SocketBufferRecord>,
     events: Vec<String>,
     drop_reason: Option<&'a str>,
+}
+
+/// A socket buffer in JSON, as far as all backends show it.
+#[derive(Debug, Serialize)]
+pub struct SocketBufferRecord {
+    mark: u32,
+    priority: u32,
+    cb: String,
+    tstamp: u64,
+}
+
+impl SocketBufferRecord {
+    /// The socket buffer of a packet that a program of this type saw, if it saw one.
+    pub fn new(program_type: ProgramType, shown: &ShownSocketBuffer) -> Option<Self> {
+        program_type.has_socket_buffer().then(|| Self {
+            mark: shown.mark,
+            priority: shown.priority,
+            cb: hex(&shown.cb),
+            tstamp: shown.tstamp,
+        })
+    }
 }
 
 /// A redirect target in JSON.
@@ -108,7 +131,7 @@ impl<'a> PacketWriter<'a> {
             port: packet.port.0,
             queue: packet.queue.0,
             retval: view.outcome.retval,
-            action: view.outcome.action().name(),
+            action: view.outcome.action_name(),
             redirect: view
                 .outcome
                 .redirect
@@ -116,6 +139,10 @@ impl<'a> PacketWriter<'a> {
             length: view.frame.len(),
             bytes: self.with_bytes.then(|| hex(&view.frame.packet())),
             metadata: hex(view.frame.metadata()),
+            socket_buffer: SocketBufferRecord::new(
+                view.outcome.program_type,
+                &view.frame.socket_buffer.shown(),
+            ),
             events: view.events.iter().map(|event| hex(&event.bytes)).collect(),
             drop_reason: trap
                 .as_deref()
@@ -135,12 +162,17 @@ impl<'a> PacketWriter<'a> {
     }
 }
 
-/// Action and return value as text: `pass`, or `aborted (77)` where the value is no action.
-pub fn action_text(retval: u32) -> String {
-    let action = XdpAction::from_retval(retval);
-    if retval > 4 {
-        format!("{} ({retval})", action.name())
+/// Action and return value as text: `pass`, or `aborted (77)` where the value is not the action's own.
+pub fn action_text(outcome: &Outcome) -> String {
+    let (name, retval) = (outcome.action_name(), outcome.retval);
+    let plain = match outcome.program_type {
+        ProgramType::Xdp | ProgramType::Raw => retval <= 4,
+        ProgramType::SchedCls => TcAction::from_retval(retval) != TcAction::Unspec,
+        ProgramType::SocketFilter => retval == 0,
+    };
+    if plain {
+        name.to_owned()
     } else {
-        action.name().to_owned()
+        format!("{name} ({})", retval as i32)
     }
 }

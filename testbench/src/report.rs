@@ -13,7 +13,7 @@ use crate::cross_check::{EntryDifference, PacketDifference, PacketResult, Report
 use crate::dissect::field_at;
 use crate::engine::Engine;
 use crate::mask::{Masked, Masks};
-use crate::record::{RedirectRecord, action_text};
+use crate::record::{RedirectRecord, SocketBufferRecord, action_text};
 
 /// A backend that was asked for and is not there.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ pub(crate) fn describe(difference: &PacketDifference, modules: [&Module; 2]) -> 
     let texts = aspects.map(|aspect| match aspect {
         Aspect::Action => pair("action", &|side, _| match &side.outcome.trap {
             Some(trap) => format!("fault at {trap}"),
-            None => action_text(side.outcome.retval),
+            None => action_text(&side.outcome),
         }),
         Aspect::Redirect => pair("redirect", &|side, module| match side.outcome.redirect {
             Some(redirect) => {
@@ -161,7 +161,13 @@ pub(crate) fn describe(difference: &PacketDifference, modules: [&Module; 2]) -> 
             None => "nowhere".to_owned(),
         }),
         Aspect::Bytes => describe_bytes(difference.first_byte, sides),
-        Aspect::Metadata => pair("metadata", &|side, _| format!("[{}]", hex(&side.metadata))),
+        Aspect::Metadata => pair("metadata", &|side, _| {
+            let buffer = SocketBufferRecord::new(side.outcome.program_type, &side.socket_buffer);
+            match buffer {
+                Some(buffer) => serde_json::to_string(&buffer).unwrap_or_default(),
+                None => format!("[{}]", hex(&side.metadata)),
+            }
+        }),
         Aspect::Events => pair("events", &|side, _| {
             let events: Vec<String> = side.events.iter().map(|event| hex(&event.bytes)).collect();
             format!("[{}]", events.join(", "))
@@ -307,11 +313,12 @@ pub(crate) fn packet_json(difference: &PacketDifference, modules: [&Module; 2]) 
         json!({
             "backend": side.backend,
             "retval": side.outcome.retval,
-            "action": side.outcome.action().name(),
+            "action": side.outcome.action_name(),
             "trap": side.outcome.trap.as_ref().map(ToString::to_string),
             "redirect": side.outcome.redirect.map(|redirect| RedirectRecord::new(redirect, module)),
             "bytes": hex(&side.bytes),
             "metadata": hex(&side.metadata),
+            "socket_buffer": SocketBufferRecord::new(side.outcome.program_type, &side.socket_buffer),
             "events": side.events.iter().map(|event| hex(&event.bytes)).collect::<Vec<_>>(),
         })
     };

@@ -1,8 +1,8 @@
 //! The interpreter behind the IO-module ABI, and its entry for `raw` programs.
 
 use iom_core::abi::{
-    Backend, BackendError, Capabilities, Event, Frame, Instance, LoadRequest, Outcome, PortId,
-    QueueId, Recorder, Refusal, Trap, Worker,
+    Backend, BackendError, Capabilities, Event, Frame, Instance, LoadRequest, Network, Outcome,
+    PortId, QueueId, Recorder, Refusal, SocketBuffer, Trap, Worker,
 };
 use iom_core::helper::{self, Fib, RedirectState};
 use iom_core::map::{Map, MapContents, MapSet, MapType, Ringbuf};
@@ -120,6 +120,7 @@ impl Backend for Interpreter {
             maps: request.maps.clone(),
             environment: request.environment,
             fib: fib(request),
+            network: request.network.clone(),
             budget: self.budget,
             observe: self.observe.clone(),
         };
@@ -191,11 +192,16 @@ struct Loaded {
     maps: MapSet,
     environment: iom_core::abi::Environment,
     fib: Fib,
+    network: Network,
     budget: u64,
     observe: Observe,
 }
 
 impl Loaded {
+    fn program_type(&self) -> ProgramType {
+        self.module.programs[self.entry as usize].program_type
+    }
+
     /// The values that programs address directly.
     fn global_values(&self) -> Result<Vec<(SharedBytes<'_>, &Map)>, String> {
         let value = |&index: &u32| {
@@ -228,7 +234,7 @@ impl Loaded {
         Ok(Machine {
             programs: &self.programs,
             maps: &self.maps,
-            memory: Memory::new(values, raw),
+            memory: Memory::new(&self.maps, values, raw),
             callers: [Caller::default(); FRAMES_MAX],
             repeats: std::array::from_fn(|_| None),
             queue,
@@ -311,10 +317,16 @@ impl QueueWorker<'_> {
         recorder: Option<&mut Recorder>,
         observer: &mut O,
     ) -> Outcome {
+        let program_type = self.loaded.program_type();
+        if program_type.has_socket_buffer() {
+            let mac = self.loaded.network.mac(frame.receive.ingress_ifindex);
+            frame.socket_buffer = SocketBuffer::received(frame, mac);
+        }
         let mut packet = Packet {
             random: self.machine.environment.random(frame.packet_id),
             frame,
-            redirect: RedirectState::default(),
+            program_type,
+            redirect: RedirectState::new(program_type),
             tail_calls: 0,
             rings_used: false,
             recorder,
@@ -329,11 +341,13 @@ impl QueueWorker<'_> {
         }
         match result {
             Ok(value) => Outcome {
+                program_type,
                 retval: value as u32,
                 redirect: packet.redirect.finish(value as u32),
                 ..Outcome::default()
             },
             Err(stop) => Outcome {
+                program_type,
                 trap: Some(Box::new(self.loaded.trap(stop))),
                 ..Outcome::default()
             },
@@ -399,6 +413,7 @@ pub fn run_raw(
         maps: MapSet::default(),
         environment: iom_core::abi::Environment::default(),
         fib: Fib::default(),
+        network: Network::default(),
         budget,
         observe: Observe::Nothing,
     };
@@ -409,6 +424,7 @@ pub fn run_raw(
     };
     let mut packet = Packet {
         frame: &mut Frame::new(),
+        program_type: ProgramType::Raw,
         redirect: RedirectState::default(),
         random: loaded.environment.random(0),
         tail_calls: 0,

@@ -1,9 +1,10 @@
 //! The interpreter's loop: one match on the operation, one program run from entry to exit.
 
 use iom_core::abi::{Environment, Frame, PacketRandom, QueueId, Recorder, TrapKind};
-use iom_core::helper::{Fib, RedirectState};
+use iom_core::helper::{Fib, RedirectState, skb_load_bytes, skb_load_bytes_relative};
 use iom_core::isa::{AtomicOp, Reg, Size};
 use iom_core::map::MapSet;
+use iom_core::module::ProgramType;
 
 use super::address::{self, Kind};
 use super::arithmetic::{
@@ -121,6 +122,8 @@ pub(super) struct Machine<'m> {
 pub(super) struct Packet<'p> {
     /// The packet.
     pub(super) frame: &'p mut Frame,
+    /// Type of the program.
+    pub(super) program_type: ProgramType,
     /// Where it is redirected to.
     pub(super) redirect: RedirectState,
     /// Its random numbers.
@@ -251,7 +254,10 @@ impl Machine<'_> {
                     src,
                 } => {
                     let at = r.get(base).wrapping_add(off as u64);
-                    let stored = self.memory.store(packet.frame, at, size, r.get(src));
+                    let value = r.get(src);
+                    let stored = self
+                        .memory
+                        .store(packet.frame, program_type, at, size, value);
                     stored.map_err(|kind| stop(position, kind))?;
                 }
                 Op::StoreImm {
@@ -261,7 +267,10 @@ impl Machine<'_> {
                     imm,
                 } => {
                     let at = r.get(base).wrapping_add(off as u64);
-                    let stored = self.memory.store(packet.frame, at, size, imm as u64);
+                    let value = imm as u64;
+                    let stored = self
+                        .memory
+                        .store(packet.frame, program_type, at, size, value);
                     stored.map_err(|kind| stop(position, kind))?;
                 }
                 Op::Atomic {
@@ -276,10 +285,9 @@ impl Machine<'_> {
                     done.map_err(|kind| stop(position, kind))?;
                 }
                 Op::LoadPacket { size, index, imm } => {
-                    let offset = index.map_or(0, |reg| r.get(reg) as u32);
-                    let offset = i64::from(offset.wrapping_add(imm as u32) as i32)
-                        + packet_start(program_type) as i64;
-                    match load_packet(packet.frame, offset, size) {
+                    let index = index.map_or(0, |reg| r.get(reg) as u32);
+                    let offset = index.wrapping_add(imm as u32) as i32;
+                    match load_packet(packet.frame, packet_start(program_type), offset, size) {
                         Some(value) => r.set(Reg::R0, value),
                         // Linux ends the program with 0, whatever the call depth.
                         None => return Ok(0),
@@ -502,11 +510,20 @@ fn check_depth(depth: usize) -> Result<(), Fault> {
     Err(Box::new(TrapKind::CallDepth { max: FRAMES_MAX }))
 }
 
-/// A legacy packet load: big-endian, across fragments; `None` outside the packet.
-fn load_packet(frame: &Frame, offset: i64, size: Size) -> Option<u64> {
-    let offset = u32::try_from(offset).ok()?;
+/// A legacy packet load: big-endian; `None` outside the packet. Negative offsets count from the
+/// network header or the Ethernet header and reach the linear part only.
+fn load_packet(frame: &Frame, start: usize, offset: i32, size: Size) -> Option<u64> {
+    /// `SKF_NET_OFF` and `SKF_LL_OFF`.
+    const NETWORK: i32 = -0x10_0000;
+    const LINK: i32 = -0x20_0000;
     let mut bytes = [0; 8];
     let (_, into) = bytes.split_at_mut(8 - size.bytes());
-    iom_core::helper::load_bytes(frame, offset, into).ok()?;
+    match offset {
+        0.. => skb_load_bytes(frame, start, offset as u32, into),
+        NETWORK..0 => skb_load_bytes_relative(frame, (offset - NETWORK) as u32, into, 1),
+        LINK..NETWORK => skb_load_bytes_relative(frame, (offset - LINK) as u32, into, 0),
+        _ => return None,
+    }
+    .ok()?;
     Some(u64::from_be_bytes(bytes))
 }

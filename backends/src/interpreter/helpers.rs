@@ -149,6 +149,23 @@ impl<'m> Machine<'m> {
             number::XDP_LOAD_BYTES => self.load_bytes(call, packet)?,
             number::XDP_STORE_BYTES => self.store_bytes(call, packet)?,
             number::SPIN_LOCK | number::SPIN_UNLOCK => self.spin_lock(call)?,
+            number::SKB_STORE_BYTES
+            | number::L3_CSUM_REPLACE
+            | number::L4_CSUM_REPLACE
+            | number::GET_CGROUP_CLASSID
+            | number::GET_ROUTE_REALM
+            | number::SKB_LOAD_BYTES
+            | number::SKB_LOAD_BYTES_RELATIVE
+            | number::SKB_CHANGE_TYPE
+            | number::GET_HASH_RECALC
+            | number::SET_HASH
+            | number::SET_HASH_INVALID
+            | number::SKB_PULL_DATA
+            | number::CSUM_UPDATE => self.socket_buffer(call, packet)?,
+            number::SK_LOOKUP_TCP
+            | number::SK_LOOKUP_UDP
+            | number::SKC_LOOKUP_TCP
+            | number::SK_RELEASE => self.socket(call, packet)?,
             number::RINGBUF_QUERY => self.ring(call, packet)?.query(call.get(2)),
             number::RINGBUF_OUTPUT => self.ringbuf_output(call, packet)?,
             number::RINGBUF_RESERVE => self.ringbuf_reserve(call, packet)?,

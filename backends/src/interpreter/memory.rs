@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use iom_core::abi::{Access, Fragment, Frame, TrapKind};
 use iom_core::isa::{AtomicOp, Size};
-use iom_core::map::{Map, Ringbuf};
+use iom_core::map::{Map, MapSet, Ringbuf};
 use iom_core::memory::SharedBytes;
 use iom_core::module::ProgramType;
 
 use super::address::{self, Kind};
 use super::context;
+use super::map_object::map_object;
 
 /// Bytes of one function's stack: `MAX_BPF_STACK`.
 pub(super) const STACK_BYTES: usize = 512;
@@ -45,6 +46,7 @@ struct Record<'m> {
 /// order of their first appearance in a packet; the first numbers are global data.
 #[derive(Debug)]
 pub(super) struct Memory<'m> {
+    maps: &'m MapSet,
     stack: Box<[u8; FRAMES_MAX * STACK_BYTES]>,
     /// Functions on the stack now, less one.
     depth: usize,
@@ -61,12 +63,17 @@ pub(super) struct Memory<'m> {
 
 impl<'m> Memory<'m> {
     /// Memory with these values as global data.
-    pub(super) fn new(global_data: Vec<(SharedBytes<'m>, &'m Map)>, raw: Vec<u8>) -> Self {
+    pub(super) fn new(
+        maps: &'m MapSet,
+        global_data: Vec<(SharedBytes<'m>, &'m Map)>,
+        raw: Vec<u8>,
+    ) -> Self {
         let values: Vec<_> = global_data
             .into_iter()
             .map(|(bytes, map)| Value { bytes, map })
             .collect();
         Self {
+            maps,
             stack: Box::new([0; FRAMES_MAX * STACK_BYTES]),
             depth: 0,
             global_values: values.len(),
@@ -221,7 +228,11 @@ impl<'m> Memory<'m> {
             Some(Kind::Fragment) => {
                 fragment(frame, at).and_then(|bytes| load_bytes(bytes, offset, size))
             }
-            Some(Kind::Map | Kind::Function) | None => None,
+            Some(Kind::Map) => self
+                .maps
+                .get(address::number(at) as u32)
+                .and_then(|map| load_bytes(&map_object(map.spec()), offset, size)),
+            Some(Kind::Function) | None => None,
         };
         match loaded {
             Some(value) => Ok(value),
@@ -234,6 +245,7 @@ impl<'m> Memory<'m> {
     pub(super) fn store(
         &mut self,
         frame: &mut Frame,
+        program_type: ProgramType,
         at: u64,
         size: Size,
         value: u64,
@@ -260,7 +272,8 @@ impl<'m> Memory<'m> {
             Some(Kind::Fragment) => {
                 fragment_mut(frame, at).and_then(|bytes| store_bytes(bytes, offset, size, value))
             }
-            Some(Kind::Context | Kind::Map | Kind::Function | Kind::Key) | None => None,
+            Some(Kind::Context) => context::store(program_type, frame, offset, size, value),
+            Some(Kind::Map | Kind::Function | Kind::Key) | None => None,
         };
         match stored {
             Some(()) => Ok(()),
@@ -335,6 +348,15 @@ impl<'m> Memory<'m> {
             Some(Kind::Context | Kind::Map | Kind::Function) | None => None,
         };
         bytes.ok_or_else(|| self.fault(frame, Access::Read, at, len))
+    }
+
+    /// Refuses memory that a helper is to fill if not all of it is there; whether it may be written
+    /// is checked when it is.
+    pub(super) fn check_room(&self, frame: &Frame, at: u64, len: u64) -> Result<(), Fault> {
+        if usize::try_from(len).is_ok_and(|len| self.contains(frame, at, len)) {
+            return Ok(());
+        }
+        Err(self.fault(frame, Access::Write, at, len))
     }
 
     /// Stores bytes for a helper.

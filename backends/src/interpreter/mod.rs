@@ -13,9 +13,11 @@ mod dynptr;
 mod execute;
 mod helpers;
 mod kfuncs;
+mod map_object;
 mod memory;
 mod op;
 mod routing;
+mod socket_buffer;
 mod strings;
 mod trace;
 

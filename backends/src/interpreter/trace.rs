@@ -87,7 +87,7 @@ impl Trace {
                 text,
                 "; returns {} ({})",
                 outcome.retval,
-                outcome.action().name()
+                outcome.action_name()
             ),
         };
         Some(text)

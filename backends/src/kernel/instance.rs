@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use iom_core::abi::{BackendError, Environment, Instance, LoadRequest, QueueId, Worker};
+use iom_core::abi::{BackendError, Environment, Instance, LoadRequest, Network, QueueId, Worker};
 use iom_core::map::{MapContents, MapType};
 
 use super::NAME;
@@ -20,6 +20,7 @@ use super::test_run::KernelWorker;
 pub(super) struct KernelInstance {
     pub(super) namespace: Arc<Namespace>,
     pub(super) environment: Environment,
+    pub(super) network: Network,
     /// What redirects go through.
     pub(super) targets: Targets,
     /// A lock, so that what a packet sent is taken out before another packet runs.
@@ -55,6 +56,7 @@ impl KernelInstance {
         Ok(Self {
             namespace,
             environment: request.environment,
+            network: request.network.clone(),
             targets,
             rings: Mutex::new(rings),
             perf,

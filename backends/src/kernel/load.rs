@@ -23,6 +23,7 @@ use super::syscall::{
     FuncInfo, LineRecord, MapFd, ProgLoad, ProgLoadError, SyscallError, btf_load, object_id,
     prog_load,
 };
+use super::verdict::{expected_attach_type, prog_type};
 use super::{KernelConfig, MAP_TYPES, NAME, XDP_HAS_FRAGS};
 
 /// `BPF_PROG_TYPE_XDP`.
@@ -37,6 +38,8 @@ pub(super) struct ProgramSet {
     pub(super) environment: Option<EnvironmentMap>,
     /// The entry program.
     pub(super) entry: OwnedFd,
+    /// Its type.
+    pub(super) program_type: ProgramType,
     /// Whether a program calls `redirect` or `redirect_map`.
     pub(super) redirects: bool,
     /// Kernel ids of the loaded programs with their index in the module.
@@ -243,8 +246,8 @@ fn check_request(request: &LoadRequest<'_>) -> Result<(), BackendError> {
 
 fn unsupported_program(program: &Program) -> Option<String> {
     let name = &program.name;
-    if program.program_type != ProgramType::Xdp {
-        return Some(format!("{name} is no XDP program"));
+    if program.program_type == ProgramType::Raw {
+        return Some(format!("{name} is of no type that Linux has"));
     }
     (program.attach != XdpAttach::Device).then(|| {
         format!("{name} is a devmap or cpumap program, which the kernel does not test-run")
@@ -348,11 +351,10 @@ fn check_slot(
         Some(RedirectKind::Cpumap) => (XdpAttach::Cpumap, "xdp/cpumap"),
         _ => (XdpAttach::Device, "xdp"),
     };
+    let entry = request.module.programs[request.entry].program_type;
     let message = match request.module.programs.get(program) {
         None => format!("{kind} {name} names a program that the module does not have"),
-        Some(named) if named.program_type == ProgramType::Xdp && named.attach == wanted => {
-            return Ok(());
-        }
+        Some(named) if named.program_type == entry && named.attach == wanted => return Ok(()),
         Some(named) => format!(
             "{kind} {name} names program {} of section {}; it takes programs of section {section}",
             named.name, named.section
@@ -422,6 +424,7 @@ impl Loader {
         Ok(ProgramSet {
             environment,
             entry: programs.swap_remove(entry).1,
+            program_type: self.module.programs[self.entry].program_type,
             redirects,
             ids,
             _tail_calls: (
@@ -536,8 +539,8 @@ impl Loader {
         let btf = self.btf.as_ref().filter(|_| !functions.is_empty());
         prog_load(&ProgLoad {
             name: &program.name,
-            prog_type: PROG_TYPE_XDP,
-            attach_type: attach_type(program.attach),
+            prog_type: prog_type(program.program_type).expect("raw programs are refused before"),
+            attach_type: expected_attach_type(program),
             flags: if program.fragments { XDP_HAS_FRAGS } else { 0 },
             ifindex: self.ifindex,
             insns: &encode(&insns),

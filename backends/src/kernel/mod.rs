@@ -118,7 +118,11 @@ impl Backend for KernelBackend {
     /// may depend on the machine.
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            program_types: vec![ProgramType::Xdp],
+            program_types: vec![
+                ProgramType::Xdp,
+                ProgramType::SchedCls,
+                ProgramType::SocketFilter,
+            ],
             map_types: MAP_TYPES.to_vec(),
             helpers: iom_core::helper::implemented()
                 .map(|helper| helper.number)
@@ -164,8 +168,9 @@ const MAP_TYPES: [MapType; 19] = [
 ];
 
 /// What stays different from a live device, a sentence each.
-const NOTES: [&str; 7] = [
+const NOTES: [&str; 8] = [
     "frames under 14 and above 73,152 bytes are refused by the kernel's test-run",
+    "programs with a socket buffer see frames of at most 3,520 bytes",
     "a queue runs on the CPU with its number, so there are at most as many queues as CPUs",
     "time stands still within a packet",
     "cpumaps keep only entries whose CPU exists, devmaps those with an interface index below 2^20",

@@ -37,13 +37,6 @@ impl Layout {
         let others = self.others.iter().take(OTHERS_MAX);
         ports.chain(others.map(|index| (*index, 1)))
     }
-
-    /// An interface as the network describes it, or as it is without.
-    fn interface(&self, index: u32) -> Interface {
-        let mut known = self.network.interfaces.iter();
-        let found = known.find(|interface| interface.index == index);
-        found.cloned().unwrap_or_else(|| Interface::port(index))
-    }
 }
 
 /// A namespace; it goes away with the last descriptor and the last thread in it.
@@ -82,7 +75,7 @@ impl Namespace {
             set("ipv4/conf/all/forwarding", "0").or_else(ignore_unless(needs_settings))?;
             set("ipv6/conf/default/addr_gen_mode", "1").or_else(ignore_unless(needs_settings))?;
             for (number, (ifindex, queues)) in (0..).zip(layout.interfaces()) {
-                add_interface(&netlink, number, &layout.interface(ifindex), queues)?;
+                add_interface(&netlink, number, &layout.network.interface(ifindex), queues)?;
             }
             add_network(&netlink, &layout.network)?;
             Ok(Self {

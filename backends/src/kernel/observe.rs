@@ -8,6 +8,7 @@ use iom_core::abi::{Redirect, RedirectKind};
 use iom_core::helper::{RedirectMapCall, RedirectState, redirect_kind};
 use iom_core::isa::{Imm64, Insn, Operand, Reg, Size, Width, encode};
 use iom_core::map::{MapContents, MapFlags, MapSpec, MapType, MapValue};
+use iom_core::module::ProgramType;
 
 use super::environment_map::{EnvironmentMap, RECORD_COUNT, RedirectCall};
 use super::maps::MapsError;
@@ -61,9 +62,10 @@ impl Targets {
     pub(super) fn standing(
         &self,
         environment: &EnvironmentMap,
+        program_type: ProgramType,
         retval: u32,
     ) -> Result<Option<Redirect>, String> {
-        let mut state = RedirectState::default();
+        let mut state = RedirectState::new(program_type);
         for call in environment.redirect_calls() {
             self.replay(&mut state, call)?;
         }

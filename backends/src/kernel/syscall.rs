@@ -636,13 +636,43 @@ pub(super) struct TestRunResult {
     pub(super) len: usize,
 }
 
-/// Runs an XDP program once on the first `len` bytes of `buffer`, metadata and packet, and leaves
+/// `struct __sk_buff`. Only the fields that are named here go into a test-run and come out of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SkBuff {
+    pub(super) unused: [u32; 2],
+    pub(super) mark: u32,
+    pub(super) unused_2: [u32; 5],
+    pub(super) priority: u32,
+    pub(super) ingress_ifindex: u32,
+    pub(super) ifindex: u32,
+    pub(super) unused_3: u32,
+    pub(super) cb: [u32; 5],
+    pub(super) unused_4: [u32; 21],
+    pub(super) tstamp: u64,
+    pub(super) wire_len: u32,
+    pub(super) gso_segs: u32,
+    pub(super) unused_5: [u32; 2],
+    pub(super) gso_size: u32,
+    pub(super) unused_6: u32,
+    pub(super) hwtstamp: u64,
+}
+
+const _: () = assert!(size_of::<SkBuff>() == 192);
+
+/// The context of a test-run.
+pub(super) trait TestContext {}
+
+impl TestContext for XdpMd {}
+impl TestContext for SkBuff {}
+
+/// Runs a program once on the first `len` bytes of `buffer`, for XDP metadata and packet, and leaves
 /// there what it made of them. `context` is changed likewise. No allocation, one system call.
-pub(super) fn test_run(
+pub(super) fn test_run<C: TestContext>(
     program: &OwnedFd,
     buffer: &mut [u8],
     len: usize,
-    context: &mut XdpMd,
+    context: &mut C,
 ) -> Result<TestRunResult, io::Error> {
     assert!(len <= buffer.len());
     let bytes = address_mut(buffer);
@@ -655,8 +685,8 @@ pub(super) fn test_run(
         data_in: bytes,
         data_out: bytes,
         repeat: 1,
-        ctx_size_in: size_of::<XdpMd>() as u32,
-        ctx_size_out: size_of::<XdpMd>() as u32,
+        ctx_size_in: size_of::<C>() as u32,
+        ctx_size_out: size_of::<C>() as u32,
         ctx_in: context_bytes,
         ctx_out: context_bytes,
         ..TestRunAttr::default()

@@ -5,15 +5,16 @@ use std::sync::PoisonError;
 
 use iom_core::abi::{
     BackendError, FRAGMENT_BYTES, FRAME_BYTES, Fragment, Frame, HEADROOM_BYTES, LINEAR_MAX,
-    Outcome, QueueId, Recorder, Redirect, Worker, XdpAction,
+    Outcome, QueueId, Recorder, Redirect, SocketBuffer, Worker, XdpAction, effect,
 };
+use iom_core::module::ProgramType;
 
 use super::instance::KernelInstance;
 use super::load::{ProgramSet, failed};
 use super::namespace::Pinned;
 use super::perf::PerfRing;
 use super::ring::Ring;
-use super::syscall::{SyscallError, TestRunResult, XdpMd, test_run};
+use super::syscall::{SkBuff, SyscallError, TestRunResult, XdpMd, test_run};
 use super::{FRAME_BYTES as PACKET_BYTES, NAME};
 
 /// Metadata that test-run takes at most (measured on 6.18).
@@ -26,7 +27,8 @@ pub(super) struct KernelWorker<'a> {
     instance: &'a KernelInstance,
     set: &'a ProgramSet,
     queue: QueueId,
-    /// Metadata and packet in one piece, for packets with fragments; empty until there is one.
+    /// Metadata and packet in one piece, for packets with fragments and for programs with a socket
+    /// buffer; empty until there is one.
     gathered: Vec<u8>,
 }
 
@@ -47,8 +49,9 @@ impl<'a> KernelWorker<'a> {
         perf: Option<&mut [PerfRing]>,
         recorder: Option<&mut Recorder>,
     ) -> Result<Outcome, BackendError> {
-        if let Some(reason) = refusal(frame) {
+        if let Some(reason) = refusal(frame, self.set.program_type) {
             return Ok(Outcome {
+                program_type: self.set.program_type,
                 refused: Some(reason),
                 ..Outcome::default()
             });
@@ -56,7 +59,10 @@ impl<'a> KernelWorker<'a> {
         if let Some(environment) = &self.set.environment {
             environment.begin(&self.instance.environment, frame);
         }
-        let result = if frame.fragments().is_empty() {
+        let program_type = self.set.program_type;
+        let result = if program_type.has_socket_buffer() {
+            self.run_socket_buffer(frame)
+        } else if frame.fragments().is_empty() {
             run_linear(self.set, frame)
         } else {
             run_fragmented(self.set, frame, &mut self.gathered)
@@ -88,20 +94,50 @@ impl<'a> KernelWorker<'a> {
             ring.drain(frame.packet_id, events.as_deref_mut());
         }
         Ok(Outcome {
+            program_type,
             retval,
             redirect: self.redirect(retval, frame.packet_id)?,
             ..Outcome::default()
         })
     }
 
+    /// Runs a program with a socket buffer: the packet is handed over in one piece, and the buffer's
+    /// other fields come back in the context.
+    fn run_socket_buffer(&mut self, frame: &mut Frame) -> Result<TestRunResult, std::io::Error> {
+        let mac = self.instance.network.mac(frame.receive.ingress_ifindex);
+        frame.socket_buffer = SocketBuffer::received(frame, mac);
+        let mut context = SkBuff {
+            ingress_ifindex: frame.receive.ingress_ifindex,
+            ifindex: frame.receive.ingress_ifindex,
+            ..SkBuff::default()
+        };
+        let len = gather(frame, &mut self.gathered);
+        let result = test_run(&self.set.entry, &mut self.gathered, len, &mut context)?;
+        let buffer = &mut frame.socket_buffer;
+        buffer.mark = context.mark;
+        buffer.priority = context.priority;
+        buffer.tstamp = context.tstamp;
+        for (bytes, word) in buffer.cb.chunks_exact_mut(4).zip(context.cb) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        // Socket filters change no packet, and theirs comes back without its Ethernet header.
+        if self.set.program_type == ProgramType::SchedCls {
+            frame
+                .set_packet(&self.gathered[..result.len])
+                .map_err(std::io::Error::other)?;
+        }
+        Ok(result)
+    }
+
     fn redirect(&self, retval: u32, packet_id: u64) -> Result<Option<Redirect>, BackendError> {
+        let program_type = self.set.program_type;
         match &self.set.environment {
             Some(environment)
-                if self.set.redirects && XdpAction::from_retval(retval) == XdpAction::Redirect =>
+                if self.set.redirects && effect(program_type, retval) == XdpAction::Redirect =>
             {
                 self.instance
                     .targets
-                    .standing(environment, retval)
+                    .standing(environment, program_type, retval)
                     .map_err(|message| BackendError::Failed {
                         backend: NAME,
                         message: format!("packet {packet_id}: {message}"),
@@ -143,8 +179,12 @@ impl Worker for KernelWorker<'_> {
 }
 
 /// Why test-run cannot take a frame.
-fn refusal(frame: &Frame) -> Option<String> {
-    let (shortest, longest) = PACKET_BYTES;
+fn refusal(frame: &Frame, program_type: ProgramType) -> Option<String> {
+    let socket_buffer = program_type.has_socket_buffer();
+    let (shortest, longest) = match socket_buffer {
+        true => (PACKET_BYTES.0, LINEAR_MAX),
+        false => PACKET_BYTES,
+    };
     let len = frame.len();
     if !(shortest..=longest).contains(&len) {
         return Some(format!(
@@ -152,6 +192,10 @@ fn refusal(frame: &Frame) -> Option<String> {
         ));
     }
     let metadata = frame.metadata().len();
+    if socket_buffer && metadata > 0 {
+        let reason = "the kernel's test-run takes no metadata in front of a socket buffer";
+        return Some(reason.to_owned());
+    }
     (metadata > METADATA_MAX || !metadata.is_multiple_of(4)).then(|| {
         format!(
             "the kernel's test-run takes metadata of a multiple of 4 up to {METADATA_MAX} bytes, not {metadata}"
@@ -216,7 +260,19 @@ fn run_fragmented(
     gathered: &mut Vec<u8>,
 ) -> Result<TestRunResult, std::io::Error> {
     let mut context = context(frame);
-    // Room for a packet that grows to the longest; what lies there is never read.
+    let len = gather(frame, gathered);
+    let result = test_run(&set.entry, gathered, len, &mut context)?;
+    let (linear, rest) = gathered[..result.len].split_at(context.data_end as usize);
+    let start = HEADROOM_BYTES - linear.len().saturating_sub(LINEAR_MAX).min(HEADROOM_BYTES);
+    frame.memory_mut()[start..start + linear.len()].copy_from_slice(linear);
+    put_bounds(frame, start, linear.len(), &context);
+    put_fragments(frame, rest);
+    Ok(result)
+}
+
+/// Puts metadata and packet in one piece, with room for a packet that grows to the longest; what lies
+/// there is never read.
+fn gather(frame: &Frame, gathered: &mut Vec<u8>) -> usize {
     gathered.resize(FRAME_BYTES + PACKET_BYTES.1, 0);
     let mut len = 0;
     let fragments = frame.fragments().iter().map(Fragment::bytes);
@@ -227,13 +283,7 @@ fn run_fragmented(
         gathered[len..len + part.len()].copy_from_slice(part);
         len += part.len();
     }
-    let result = test_run(&set.entry, gathered, len, &mut context)?;
-    let (linear, rest) = gathered[..result.len].split_at(context.data_end as usize);
-    let start = HEADROOM_BYTES - linear.len().saturating_sub(LINEAR_MAX).min(HEADROOM_BYTES);
-    frame.memory_mut()[start..start + linear.len()].copy_from_slice(linear);
-    put_bounds(frame, start, linear.len(), &context);
-    put_fragments(frame, rest);
-    Ok(result)
+    len
 }
 
 /// Puts the bytes behind the linear part back. Programs cut fragments and grow the last one, so

@@ -167,7 +167,7 @@ pub(super) const fn prog_type(program_type: ProgramType) -> Option<u32> {
     }
 }
 
-fn expected_attach_type(program: &Program) -> u32 {
+pub(super) fn expected_attach_type(program: &Program) -> u32 {
     match program.program_type {
         ProgramType::Xdp => attach_type(program.attach),
         ProgramType::SchedCls | ProgramType::SocketFilter | ProgramType::Raw => 0,

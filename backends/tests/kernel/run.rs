@@ -748,8 +748,8 @@ fn kernel_refuses_what_it_cannot_run() {
         other => panic!("refused, not {:?}", other.err()),
     };
     assert_eq!(
-        message(".program p sched_cls\nr0 = 0\nexit"),
-        "p is no XDP program"
+        message(".program p raw\nr0 = 0\nexit"),
+        "p is of no type that Linux has"
     );
     assert_eq!(
         message(".program p xdp/devmap\nr0 = 2\nexit"),

@@ -224,6 +224,12 @@ pub(crate) fn assert_same(name: &str, one: &Run, other: &Run, module: &Module) {
             left == right,
             "{name}: packet {packet}\n{left:02x?}\n{right:02x?}"
         );
+        let shown = |frame: &Frame| frame.socket_buffer.shown();
+        assert_eq!(
+            shown(frames.0),
+            shown(frames.1),
+            "{name}: packet {packet}: socket buffer"
+        );
     }
     assert_eq!(one.recorder.events, other.recorder.events, "{name}: events");
     for (index, spec) in module.maps.iter().enumerate() {

@@ -5,6 +5,8 @@
 //! | headroom  | data .................. data_end  | tailroom |  + fragments of up to 4,096 bytes
 //! ```
 
+use super::SocketBuffer;
+
 /// Free bytes in front of a packet: `XDP_PACKET_HEADROOM`.
 pub const HEADROOM_BYTES: usize = 256;
 /// Bytes of a packet in the linear part at most.
@@ -87,6 +89,9 @@ pub struct Frame {
     pub time_ns: u64,
     /// What `ktime_get_ns` gives.
     pub ktime_ns: u64,
+    /// What programs with a socket buffer see and leave beside the packet. A backend sets it when it
+    /// starts such a program.
+    pub socket_buffer: SocketBuffer,
     fragments: Vec<Fragment>,
 }
 
@@ -124,6 +129,7 @@ impl Frame {
             packet_id: 0,
             time_ns: 0,
             ktime_ns: 0,
+            socket_buffer: SocketBuffer::default(),
             fragments: Vec::new(),
         }
     }

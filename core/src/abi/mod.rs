@@ -7,6 +7,7 @@ mod environment;
 mod frame;
 mod network;
 mod outcome;
+mod socket_buffer;
 mod trap;
 
 pub use backend::{
@@ -21,7 +22,10 @@ pub use frame::{
 pub use network::{
     Interface, MAIN_TABLE, Mac, Neighbour, Network, NetworkError, Prefix, Route, RouteKind, Rule,
 };
-pub use outcome::{Event, Outcome, Recorder, Redirect, RedirectKind, XdpAction};
+pub use outcome::{
+    Event, Outcome, Recorder, Redirect, RedirectKind, TcAction, XdpAction, action_name, effect,
+};
+pub use socket_buffer::{PacketKind, ShownSocketBuffer, SocketBuffer};
 pub use trap::{Access, Trap, TrapKind};
 
 /// An RX queue, which is also the CPU that programs see.

@@ -154,6 +154,20 @@ impl Network {
         &EMPTY
     }
 
+    /// The interface with this index as it is described, or as a port is without.
+    pub fn interface(&self, index: u32) -> Interface {
+        let mut known = self.interfaces.iter();
+        let found = known.find(|interface| interface.index == index);
+        found.cloned().unwrap_or_else(|| Interface::port(index))
+    }
+
+    /// MAC address of the interface with this index.
+    pub fn mac(&self, index: u32) -> Mac {
+        let mut known = self.interfaces.iter();
+        let found = known.find(|interface| interface.index == index);
+        found.map_or_else(|| Interface::port(index).mac(), Interface::mac)
+    }
+
     /// Refuses what Linux would not set up.
     ///
     /// # Errors

@@ -65,6 +65,7 @@ fn is_simple(argument: &Argument) -> bool {
         | Argument::StackOrNull
         | Argument::SpinLock
         | Argument::RingbufRecord
+        | Argument::ReleasedSocket
         | Argument::Dynptr
         | Argument::DynptrUninit(_)
         | Argument::RingbufDynptr
@@ -146,6 +147,7 @@ fn put(writer: &mut Writer, reg: Reg, argument: Argument, map: u32, len: &mut u3
         | Argument::SpinLock
         | Argument::StackOrNull
         | Argument::RingbufRecord
+        | Argument::ReleasedSocket
         | Argument::Dynptr
         | Argument::DynptrUninit(_)
         | Argument::RingbufDynptr

@@ -68,6 +68,8 @@ pub enum Argument {
     RingbufDynptr,
     /// Length of the memory that the helper returns a pointer to: a constant, which may be 0.
     ReturnedSize,
+    /// A socket that a lookup gave and that is now given up.
+    ReleasedSocket,
 }
 
 impl Argument {
@@ -106,6 +108,10 @@ pub enum Returns {
     RingbufRecordOrNull,
     /// A pointer into a dynptr's memory, or null.
     DynptrMemoryOrNull,
+    /// A socket, or null; it must be given up.
+    SocketOrNull,
+    /// A socket of which only what all kinds share is known, or null; it must be given up.
+    CommonSocketOrNull,
 }
 
 /// Arguments, return value and conditions of a helper.
@@ -178,13 +184,15 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 use Argument::{
     AllocationSize, Anything, Callback, ConstString, Context, Dynptr, DynptrUninit, FixedReadWrite,
     FixedWrite, Map, MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite,
-    ReturnedSize, RingbufDynptr, RingbufRecord, Size, SpinLock, StackOrNull,
+    ReleasedSocket, ReturnedSize, RingbufDynptr, RingbufRecord, Size, SpinLock, StackOrNull,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
 const ALL_TYPES: &[ProgramType] = &[Xdp, SchedCls, SocketFilter];
 const DEVICE_TYPES: &[ProgramType] = &[Xdp, SchedCls];
 const XDP_ONLY: &[ProgramType] = &[Xdp];
+const SKB_TYPES: &[ProgramType] = &[SchedCls, SocketFilter];
+const CLS_ONLY: &[ProgramType] = &[SchedCls];
 
 const SIM: HelperBackends = HelperBackends {
     sim: true,
@@ -213,6 +221,28 @@ const ADJUST: Prototype = Prototype {
     ..PLAIN
 };
 
+/// A classifier's helper that leaves the packet where it is.
+const CLASSIFY: Prototype = Prototype {
+    arguments: &[Context],
+    program_types: CLS_ONLY,
+    ..PLAIN
+};
+
+/// A classifier's helper that changes a checksum.
+const REPLACE_CSUM: Prototype = Prototype {
+    arguments: &[Context, Anything, Anything, Anything, Anything],
+    changes_packet: true,
+    ..CLASSIFY
+};
+
+/// A helper that looks for a socket by its addresses.
+const LOOK_UP_SOCKET: Prototype = Prototype {
+    arguments: &[Context, READ, SIZE, Anything, Anything],
+    returns: Returns::SocketOrNull,
+    program_types: DEVICE_TYPES,
+    ..PLAIN
+};
+
 const READ: Argument = MemoryRead { nullable: false };
 const READ_OR_NULL: Argument = MemoryRead { nullable: true };
 const SIZE: Argument = Size { zero: false };
@@ -228,21 +258,38 @@ pub mod number {
     pub const TRACE_PRINTK: u32 = 6;
     pub const GET_PRANDOM_U32: u32 = 7;
     pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+    pub const SKB_STORE_BYTES: u32 = 9;
+    pub const L3_CSUM_REPLACE: u32 = 10;
+    pub const L4_CSUM_REPLACE: u32 = 11;
     pub const TAIL_CALL: u32 = 12;
+    pub const GET_CGROUP_CLASSID: u32 = 17;
     pub const REDIRECT: u32 = 23;
+    pub const GET_ROUTE_REALM: u32 = 24;
     pub const PERF_EVENT_OUTPUT: u32 = 25;
+    pub const SKB_LOAD_BYTES: u32 = 26;
     pub const CSUM_DIFF: u32 = 28;
+    pub const SKB_CHANGE_TYPE: u32 = 32;
+    pub const GET_HASH_RECALC: u32 = 34;
+    pub const SKB_PULL_DATA: u32 = 39;
+    pub const CSUM_UPDATE: u32 = 40;
+    pub const SET_HASH_INVALID: u32 = 41;
     pub const GET_NUMA_NODE_ID: u32 = 42;
     pub const XDP_ADJUST_HEAD: u32 = 44;
+    pub const SET_HASH: u32 = 48;
     pub const REDIRECT_MAP: u32 = 51;
     pub const XDP_ADJUST_META: u32 = 54;
     pub const XDP_ADJUST_TAIL: u32 = 65;
+    pub const SKB_LOAD_BYTES_RELATIVE: u32 = 68;
     pub const FIB_LOOKUP: u32 = 69;
+    pub const SK_LOOKUP_TCP: u32 = 84;
+    pub const SK_LOOKUP_UDP: u32 = 85;
+    pub const SK_RELEASE: u32 = 86;
     pub const MAP_PUSH_ELEM: u32 = 87;
     pub const MAP_POP_ELEM: u32 = 88;
     pub const MAP_PEEK_ELEM: u32 = 89;
     pub const SPIN_LOCK: u32 = 93;
     pub const SPIN_UNLOCK: u32 = 94;
+    pub const SKC_LOOKUP_TCP: u32 = 99;
     pub const STRTOL: u32 = 105;
     pub const STRTOUL: u32 = 106;
     pub const JIFFIES64: u32 = 118;
@@ -319,6 +366,16 @@ const CATALOGUE: &[(u32, Prototype)] = &[
     ),
     (number::GET_SMP_PROCESSOR_ID, PLAIN),
     (
+        number::SKB_STORE_BYTES,
+        Prototype {
+            arguments: &[Context, Anything, READ, SIZE, Anything],
+            changes_packet: true,
+            ..CLASSIFY
+        },
+    ),
+    (number::L3_CSUM_REPLACE, REPLACE_CSUM),
+    (number::L4_CSUM_REPLACE, REPLACE_CSUM),
+    (
         number::TAIL_CALL,
         Prototype {
             arguments: &[Context, Map, Anything],
@@ -326,6 +383,7 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (number::GET_CGROUP_CLASSID, CLASSIFY),
     (
         number::REDIRECT,
         Prototype {
@@ -334,11 +392,20 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (number::GET_ROUTE_REALM, CLASSIFY),
     (
         number::PERF_EVENT_OUTPUT,
         Prototype {
             arguments: &[Context, Map, Anything, READ, SIZE_OR_ZERO],
             gpl_only: true,
+            ..PLAIN
+        },
+    ),
+    (
+        number::SKB_LOAD_BYTES,
+        Prototype {
+            arguments: &[Context, Anything, MemoryWrite, SIZE],
+            program_types: SKB_TYPES,
             ..PLAIN
         },
     ),
@@ -356,12 +423,43 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (
+        number::SKB_CHANGE_TYPE,
+        Prototype {
+            arguments: &[Context, Anything],
+            ..CLASSIFY
+        },
+    ),
+    (number::GET_HASH_RECALC, CLASSIFY),
+    (
+        number::SKB_PULL_DATA,
+        Prototype {
+            arguments: &[Context, Anything],
+            changes_packet: true,
+            ..CLASSIFY
+        },
+    ),
+    (
+        number::CSUM_UPDATE,
+        Prototype {
+            arguments: &[Context, Anything],
+            ..CLASSIFY
+        },
+    ),
+    (number::SET_HASH_INVALID, CLASSIFY),
     (number::GET_NUMA_NODE_ID, PLAIN),
     (
         number::XDP_ADJUST_HEAD,
         Prototype {
             backends: SIM_NFP,
             ..ADJUST
+        },
+    ),
+    (
+        number::SET_HASH,
+        Prototype {
+            arguments: &[Context, Anything],
+            ..CLASSIFY
         },
     ),
     (
@@ -381,11 +479,29 @@ const CATALOGUE: &[(u32, Prototype)] = &[
         },
     ),
     (
+        number::SKB_LOAD_BYTES_RELATIVE,
+        Prototype {
+            arguments: &[Context, Anything, MemoryWrite, SIZE, Anything],
+            program_types: SKB_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
         number::FIB_LOOKUP,
         Prototype {
             arguments: &[Context, MemoryReadWrite { nullable: false }, SIZE, Anything],
             gpl_only: true,
             program_types: XDP_ONLY,
+            ..PLAIN
+        },
+    ),
+    (number::SK_LOOKUP_TCP, LOOK_UP_SOCKET),
+    (number::SK_LOOKUP_UDP, LOOK_UP_SOCKET),
+    (
+        number::SK_RELEASE,
+        Prototype {
+            arguments: &[ReleasedSocket],
+            program_types: DEVICE_TYPES,
             ..PLAIN
         },
     ),
@@ -426,6 +542,13 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             returns: Returns::Nothing,
             program_types: DEVICE_TYPES,
             ..PLAIN
+        },
+    ),
+    (
+        number::SKC_LOOKUP_TCP,
+        Prototype {
+            returns: Returns::CommonSocketOrNull,
+            ..LOOK_UP_SOCKET
         },
     ),
     (
@@ -669,21 +792,38 @@ mod tests {
                 "trace_printk",
                 "get_prandom_u32",
                 "get_smp_processor_id",
+                "skb_store_bytes",
+                "l3_csum_replace",
+                "l4_csum_replace",
                 "tail_call",
+                "get_cgroup_classid",
                 "redirect",
+                "get_route_realm",
                 "perf_event_output",
+                "skb_load_bytes",
                 "csum_diff",
+                "skb_change_type",
+                "get_hash_recalc",
+                "skb_pull_data",
+                "csum_update",
+                "set_hash_invalid",
                 "get_numa_node_id",
                 "xdp_adjust_head",
+                "set_hash",
                 "redirect_map",
                 "xdp_adjust_meta",
                 "xdp_adjust_tail",
+                "skb_load_bytes_relative",
                 "fib_lookup",
+                "sk_lookup_tcp",
+                "sk_lookup_udp",
+                "sk_release",
                 "map_push_elem",
                 "map_pop_elem",
                 "map_peek_elem",
                 "spin_lock",
                 "spin_unlock",
+                "skc_lookup_tcp",
                 "strtol",
                 "strtoul",
                 "jiffies64",

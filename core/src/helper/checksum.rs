@@ -9,8 +9,12 @@ pub fn csum_diff(from: &[u8], to: &[u8], seed: u32) -> u32 {
         (false, true) => !partial(from, !seed),
         (true, true) => seed,
     };
-    // Both halves added with the carry coming round; `csum_from32to16`.
-    sum.wrapping_add(sum.rotate_left(16)) >> 16
+    u32::from(fold(sum))
+}
+
+/// Both halves added with the carry coming round (`csum_from32to16`).
+pub(super) const fn fold(sum: u32) -> u16 {
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// One's complement sum of little-endian words (`csum_partial`).
@@ -23,7 +27,7 @@ fn partial(bytes: &[u8], seed: u32) -> u32 {
 }
 
 /// One's complement addition.
-const fn add(a: u32, b: u32) -> u32 {
+pub(super) const fn add(a: u32, b: u32) -> u32 {
     let (sum, carry) = a.overflowing_add(b);
     sum + carry as u32
 }

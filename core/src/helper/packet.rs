@@ -98,9 +98,15 @@ fn shrink_fragments(frame: &mut Frame, less: i64) -> Result<(), Errno> {
 /// it is.
 pub fn load_bytes(frame: &Frame, offset: u32, into: &mut [u8]) -> Result<(), Errno> {
     check_copy(frame, offset, into.len())?;
+    copy_out(frame, offset as usize, into);
+    Ok(())
+}
+
+/// Copies bytes out of the packet, across fragments, as far as there are any.
+pub(super) fn copy_out(frame: &Frame, offset: usize, into: &mut [u8]) {
     let fragments = frame.fragments().iter().map(Fragment::bytes);
     let parts = std::iter::once(frame.linear()).chain(fragments);
-    let mut skip = offset as usize;
+    let mut skip = offset;
     let mut done = 0;
     for part in parts {
         let from = &part[skip.min(part.len())..];
@@ -109,20 +115,24 @@ pub fn load_bytes(frame: &Frame, offset: u32, into: &mut [u8]) -> Result<(), Err
         into[done..done + len].copy_from_slice(&from[..len]);
         done += len;
     }
-    Ok(())
 }
 
 /// `bpf_xdp_store_bytes`: copies bytes into the packet, across fragments.
 pub fn store_bytes(frame: &mut Frame, offset: u32, from: &[u8]) -> Result<(), Errno> {
     check_copy(frame, offset, from.len())?;
-    let mut skip = offset as usize;
+    copy_in(frame, offset as usize, from);
+    Ok(())
+}
+
+/// Copies bytes into the packet, across fragments, as far as there is room.
+pub(super) fn copy_in(frame: &mut Frame, offset: usize, from: &[u8]) {
+    let mut skip = offset;
     let mut rest = from;
     let (data, end) = (frame.data(), frame.data_end());
     copy_part(&mut frame.memory_mut()[data..end], &mut skip, &mut rest);
     for part in frame.fragments_mut() {
         copy_part(part.bytes_mut(), &mut skip, &mut rest);
     }
-    Ok(())
 }
 
 /// Copies as much of `rest` into one part of the packet as falls there.

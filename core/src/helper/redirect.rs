@@ -1,8 +1,9 @@
 //! `bpf_redirect` and `bpf_redirect_map`: what they return, and which call stands in the end.
 
-use crate::abi::{QueueId, Redirect, RedirectKind, XdpAction};
+use crate::abi::{QueueId, Redirect, RedirectKind, XdpAction, effect};
 use crate::isa::Size;
 use crate::map::{Map, MapType};
+use crate::module::ProgramType;
 
 /// Low bits of `flags`: what `redirect_map` returns when the map has no entry.
 const ACTION_MASK: u64 = 3;
@@ -10,11 +11,17 @@ const ACTION_MASK: u64 = 3;
 const BROADCAST: u64 = 1 << 3;
 /// `BPF_F_EXCLUDE_INGRESS`: but not to the interface that the packet came from.
 const EXCLUDE_INGRESS: u64 = 1 << 4;
+/// `BPF_F_INGRESS`: a classifier redirects to where the interface receives.
+const INGRESS: u64 = 1;
+/// `TC_ACT_SHOT` and `TC_ACT_REDIRECT`.
+const TC_SHOT: u32 = 2;
+const TC_REDIRECT: u32 = 7;
 
 /// The redirect target of one packet while its program runs (`struct bpf_redirect_info`). A
 /// backend that only observes the calls feeds them through here too, so that both agree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RedirectState {
+    program_type: ProgramType,
     target: Option<Redirect>,
 }
 
@@ -32,10 +39,25 @@ pub struct RedirectMapCall {
 }
 
 impl RedirectState {
-    /// `bpf_redirect`: the return value. Flags are refused and leave the earlier target.
+    /// No target yet, for a program of this type.
+    pub const fn new(program_type: ProgramType) -> Self {
+        Self {
+            program_type,
+            target: None,
+        }
+    }
+
+    /// `bpf_redirect`: the return value. Flags that the program type does not have are refused and
+    /// leave the earlier target.
     pub fn redirect(&mut self, ifindex: u32, flags: u64) -> u32 {
-        if flags != 0 {
-            return XdpAction::Aborted as u32;
+        let (known, refused, redirected) = match self.program_type {
+            ProgramType::SchedCls => (INGRESS, TC_SHOT, TC_REDIRECT),
+            ProgramType::Xdp | ProgramType::SocketFilter | ProgramType::Raw => {
+                (0, XdpAction::Aborted as u32, XdpAction::Redirect as u32)
+            }
+        };
+        if flags & !known != 0 {
+            return refused;
         }
         self.target = Some(Redirect {
             kind: RedirectKind::Ifindex,
@@ -44,7 +66,7 @@ impl RedirectState {
             target: Some(ifindex),
             flags,
         });
-        XdpAction::Redirect as u32
+        redirected
     }
 
     /// `bpf_redirect_map`: the return value. `entry` is what the map holds at the key. Flags that
@@ -74,7 +96,7 @@ impl RedirectState {
 
     /// The target that stands when the program ends with this value.
     pub fn finish(self, retval: u32) -> Option<Redirect> {
-        let redirected = XdpAction::from_retval(retval) == XdpAction::Redirect;
+        let redirected = effect(self.program_type, retval) == XdpAction::Redirect;
         self.target.filter(|_| redirected)
     }
 }
@@ -149,6 +171,16 @@ mod tests {
             0
         );
         assert_eq!(state.finish(REDIRECT).unwrap().target, Some(3));
+    }
+
+    #[test]
+    fn classifiers_redirect_to_either_side_of_an_interface() {
+        let mut state = RedirectState::new(ProgramType::SchedCls);
+        assert_eq!(state.redirect(3, INGRESS), TC_REDIRECT);
+        assert_eq!(state.redirect(4, 2), TC_SHOT);
+        assert_eq!(state.finish(REDIRECT), None);
+        let target = state.finish(TC_REDIRECT).unwrap();
+        assert_eq!((target.target, target.flags), (Some(3), INGRESS));
     }
 
     #[test]

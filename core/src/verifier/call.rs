@@ -6,7 +6,7 @@ use super::dynptr::{KnownDynptr, dynptr_memory};
 use super::explore::{Next, Verifier};
 use super::memory::{Access, signed_bits};
 use super::prototype::{Gives, Prototype, Takes, prototype};
-use super::register::{Kind, Register};
+use super::register::{Kind, Register, Socket};
 use super::reject::{Check, reject};
 use super::stack::HelperUse;
 use crate::helper::{self, Argument, DynptrKind, Returns, number};
@@ -175,6 +175,10 @@ impl Verifier<'_> {
     }
 
     fn helper_result(&mut self, prototype: &Prototype, meta: &CallMeta) -> Register {
+        let found = |socket| Kind::Socket {
+            socket,
+            nullable: true,
+        };
         let (kind, acquired) = match prototype.gives {
             Gives::Known(Returns::Scalar) => return Register::UNKNOWN,
             Gives::Known(Returns::Nothing) => return Register::NOT_INIT,
@@ -191,13 +195,9 @@ impl Verifier<'_> {
                 return register;
             }
             Gives::Known(Returns::RingbufRecordOrNull) => (Kind::Record { nullable: true }, true),
-            Gives::Socket { socket, acquired } => (
-                Kind::Socket {
-                    socket,
-                    nullable: true,
-                },
-                acquired,
-            ),
+            Gives::Known(Returns::SocketOrNull) => (found(Socket::Full), true),
+            Gives::Known(Returns::CommonSocketOrNull) => (found(Socket::Common), true),
+            Gives::Socket { socket, acquired } => (found(socket), acquired),
         };
         let mut register = Register::pointer(kind);
         if matches!(kind, Kind::Record { .. }) {
@@ -256,7 +256,7 @@ impl Verifier<'_> {
         }
         let releases = matches!(
             takes,
-            Takes::ReleasedSocket | Takes::Known(Argument::RingbufRecord)
+            Takes::Known(Argument::ReleasedSocket | Argument::RingbufRecord)
         );
         if releases {
             if register.reference == 0 && !register.is_null() {
@@ -358,10 +358,10 @@ impl Verifier<'_> {
                 | Argument::ConstString
                 | Argument::SpinLock
                 | Argument::StackOrNull
-                | Argument::RingbufRecord,
+                | Argument::RingbufRecord
+                | Argument::ReleasedSocket,
             )
-            | Takes::AnySocket
-            | Takes::ReleasedSocket => {}
+            | Takes::AnySocket => {}
         }
         Ok(())
     }
@@ -454,7 +454,7 @@ impl Verifier<'_> {
         let number = reg.number();
         if matches!(
             takes,
-            Takes::ReleasedSocket | Takes::Known(Argument::RingbufRecord)
+            Takes::Known(Argument::ReleasedSocket | Argument::RingbufRecord)
         ) {
             if register.offset != 0 {
                 return reject(format!(
@@ -560,7 +560,7 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
         Takes::Known(Argument::RingbufRecord) => {
             (kind == Kind::Record { nullable: false }, "ringbuf_mem")
         }
-        Takes::AnySocket | Takes::ReleasedSocket => (
+        Takes::AnySocket | Takes::Known(Argument::ReleasedSocket) => (
             matches!(
                 kind,
                 Kind::Socket {
@@ -569,7 +569,7 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
                 }
             ),
             match takes {
-                Takes::ReleasedSocket => {
+                Takes::Known(Argument::ReleasedSocket) => {
                     "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_"
                 }
                 _ => "sock_common, sock, tcp_sock, xdp_sock",

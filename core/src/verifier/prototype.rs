@@ -12,8 +12,6 @@ pub(super) enum Takes {
     Known(Argument),
     /// Any socket.
     AnySocket,
-    /// A socket that was acquired and is now given up.
-    ReleasedSocket,
 }
 
 /// What a helper leaves in `r0`.
@@ -44,12 +42,11 @@ pub(super) struct Prototype {
     pub(super) allowed: bool,
 }
 
-use Argument::{Anything, Context, Map, MapKey, MapValue, MemoryRead, MemoryWrite, Size};
+use Argument::{Anything, Context, Map, MapKey, MapValue, MemoryRead, Size};
 use ProgramType::{SchedCls, SocketFilter, Xdp};
-use Takes::{AnySocket, Known, ReleasedSocket};
+use Takes::{AnySocket, Known};
 
 const READ: Takes = Known(MemoryRead { nullable: false });
-const FILL: Takes = Known(MemoryWrite);
 const SIZE: Takes = Known(Size { zero: false });
 const SIZE_OR_ZERO: Takes = Known(Size { zero: true });
 const ANY: Takes = Known(Anything);
@@ -77,21 +74,9 @@ const fn socket(socket: Socket, acquired: bool) -> Gives {
 
 /// Helpers that the catalogue does not have.
 const MORE: &[Row] = &[
-    (
-        9,
-        &[CONTEXT, ANY, READ, SIZE, ANY],
-        SCALAR,
-        false,
-        true,
-        CLS,
-    ),
-    (10, &[CONTEXT, ANY, ANY, ANY, ANY], SCALAR, false, true, CLS),
-    (11, &[CONTEXT, ANY, ANY, ANY, ANY], SCALAR, false, true, CLS),
     (13, &[CONTEXT, ANY, ANY], SCALAR, false, true, CLS),
-    (17, &[CONTEXT], SCALAR, false, false, CLS),
     (18, &[CONTEXT, ANY, ANY], SCALAR, false, true, CLS),
     (19, &[CONTEXT], SCALAR, false, true, CLS),
-    (24, &[CONTEXT], SCALAR, false, false, CLS),
     (
         25,
         &[CONTEXT, Known(Map), ANY, READ, SIZE_OR_ZERO],
@@ -100,26 +85,12 @@ const MORE: &[Row] = &[
         false,
         ALL,
     ),
-    (26, &[CONTEXT, ANY, FILL, SIZE], SCALAR, false, false, SKB),
     (31, &[CONTEXT, ANY, ANY], SCALAR, false, true, CLS),
-    (32, &[CONTEXT, ANY], SCALAR, false, false, CLS),
-    (34, &[CONTEXT], SCALAR, false, false, CLS),
     (38, &[CONTEXT, ANY, ANY], SCALAR, false, true, CLS),
-    (39, &[CONTEXT, ANY], SCALAR, false, true, CLS),
-    (40, &[CONTEXT, ANY], SCALAR, false, false, CLS),
-    (41, &[CONTEXT], SCALAR, false, false, CLS),
     (43, &[CONTEXT, ANY, ANY], SCALAR, false, true, CLS),
     (46, &[CONTEXT], SCALAR, false, false, SKB),
     (47, &[CONTEXT], SCALAR, false, false, SKB),
     (50, &[CONTEXT, ANY, ANY, ANY], SCALAR, false, true, CLS),
-    (
-        68,
-        &[CONTEXT, ANY, FILL, SIZE, ANY],
-        SCALAR,
-        false,
-        false,
-        SKB,
-    ),
     (
         69,
         &[
@@ -133,23 +104,6 @@ const MORE: &[Row] = &[
         false,
         DEVICE,
     ),
-    (
-        84,
-        &[CONTEXT, READ, SIZE, ANY, ANY],
-        socket(Socket::Full, true),
-        false,
-        false,
-        DEVICE,
-    ),
-    (
-        85,
-        &[CONTEXT, READ, SIZE, ANY, ANY],
-        socket(Socket::Full, true),
-        false,
-        false,
-        DEVICE,
-    ),
-    (86, &[ReleasedSocket], SCALAR, false, false, DEVICE),
     (
         87,
         &[Known(Map), Known(MapValue), ANY],
@@ -197,14 +151,6 @@ const MORE: &[Row] = &[
         false,
         false,
         CLS,
-    ),
-    (
-        99,
-        &[CONTEXT, READ, SIZE, ANY, ANY],
-        socket(Socket::Common, true),
-        false,
-        false,
-        DEVICE,
     ),
     (134, &[Known(Map), ANY], SCALAR, false, false, ALL),
     (
