@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use iom_core::isa::assemble;
 use iom_core::module::Module;
-use iom_core::verifier::{Facts, analyze};
+use iom_core::verifier::Facts;
+use iom_nfp_offload::check::check;
 use iom_nfp_offload::machine::{
     Config, CounterWidth, Firmware, FirmwareFault, Helper, HelperCall, Memory, MicroEngine,
     OutOfBounds, Program,
 };
 use iom_nfp_offload::profile::FirmwareProfile;
-use iom_nfp_offload::translate::{DefectMode, Input, mark_removed, translate};
+use iom_nfp_offload::translate::{DefectMode, Input, translate};
 
 /// Rounds of each measurement; the fastest counts, the machine may have other work.
 const ROUNDS: usize = 15;
@@ -121,9 +122,8 @@ fn main() {
     let profile = FirmwareProfile::full();
     for insns in [100, 1000] {
         let module = program(insns);
-        let program = &module.programs[0];
-        let mut facts = analyze(program).expect("the program is simple");
-        mark_removed(program, &mut facts);
+        let (facts, reasons) = check(&module, 0, &profile);
+        assert!(reasons.is_empty(), "{reasons:?}");
         let input = input(&module, &facts, &profile);
         let image = translate(input).expect("the checks passed");
         let translating = fastest(|| {

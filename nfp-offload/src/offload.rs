@@ -1,12 +1,12 @@
 //! From a program to the words that the driver would load, or every reason why not.
 
 use iom_core::module::Module;
-use iom_core::verifier::{AnalyzeError, Facts, analyze};
+use iom_core::verifier::Facts;
 
-use crate::check::{Reason, Stage, check};
+use crate::check::{Reason, Stage, check, facts_of_all_paths};
 use crate::profile::FirmwareProfile;
 use crate::relocate::{Image, Word};
-use crate::translate::{Defect, DefectMode, Input, defects, mark_removed, on_all_paths, translate};
+use crate::translate::{Defect, DefectMode, Input, defects, on_all_paths, translate};
 
 /// What is offloaded where.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +38,7 @@ pub struct Offload {
 
 /// Translates a program from the facts of our own verifier.
 pub fn offload(request: Request<'_>) -> Result<Offload, Vec<Reason>> {
-    let program = &request.module.programs[request.entry];
-    let mut facts = analyze(program).map_err(|error| vec![cannot_follow(&error)])?;
-    mark_removed(program, &mut facts);
-    keep_exact(request, &mut facts);
-    let reasons = check(request.module, request.entry, &facts, request.profile);
+    let (facts, reasons) = check(request.module, request.entry, request.profile);
     if !reasons.is_empty() {
         return Err(reasons);
     }
@@ -60,7 +56,7 @@ pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<
         mode: request.mode,
     };
     // The driver's verifier may have seen fewer paths than there are.
-    let all_paths = analyze(program).ok();
+    let all_paths = facts_of_all_paths(request.module, program);
     let defects = defects(input, &request.module.maps, all_paths.as_ref());
     let widened = match (request.mode, &all_paths) {
         (DefectMode::Fixed, Some(all_paths)) => Some(on_all_paths(facts, all_paths)),
@@ -97,35 +93,4 @@ pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<
         defects,
         image,
     })
-}
-
-/// Where paths meet, our analysis keeps one of several offsets, and ids of loops are those of the
-/// last round: no pass may rest on pointers that this concerns.
-fn keep_exact(request: Request<'_>, facts: &mut Facts) {
-    let program = &request.module.programs[request.entry];
-    let mut insns = program.insns.iter().enumerate();
-    let has_loop = insns.any(|(slot, insn)| {
-        insn.jump_target(slot)
-            .is_some_and(|target| target <= slot as i64)
-    });
-    let pointers = facts
-        .insns
-        .iter_mut()
-        .filter_map(|insn| insn.pointer.as_mut());
-    for pointer in pointers.filter(|pointer| has_loop && pointer.id != 0) {
-        pointer.differs_by_path = true;
-    }
-}
-
-fn cannot_follow(error: &AnalyzeError) -> Reason {
-    let (AnalyzeError::LocalFunction { insn }
-    | AnalyzeError::KernelFunction { insn }
-    | AnalyzeError::LeavesProgram { insn }) = *error;
-    Reason {
-        stage: Stage::KernelVerifier,
-        insn: Some(insn),
-        driver: error.to_string(),
-        message: error.to_string(),
-        fix: None,
-    }
 }

@@ -4,7 +4,8 @@ use iom_core::isa::{Insn, Operand};
 use iom_core::module::Program;
 use iom_core::object::vector::Vector;
 use iom_core::verifier::{
-    AddendFacts, CallFacts, Facts, FunctionFacts, InsnFacts, Pointer, PointerFacts, Range,
+    AddendFacts, Argument, CallFacts, Facts, FunctionFacts, InsnFacts, KnownBits, Pointer,
+    PointerFacts, Range,
 };
 use serde::Deserialize;
 
@@ -77,11 +78,22 @@ const ZERO_EXTEND: u32 = 0x40;
 /// Types of registers (`enum bpf_reg_type` of Linux 6.1).
 const SCALAR: u32 = 1;
 const CONTEXT: u32 = 2;
+const MAP: u32 = 3;
 const MAP_VALUE: u32 = 4;
 const STACK: u32 = 6;
+const PACKET_META: u32 = 7;
 const PACKET: u32 = 8;
+const PACKET_END: u32 = 9;
+const MAYBE_NULL: u32 = 1 << 8;
+const MAP_VALUE_OR_NULL: u32 = MAP_VALUE | MAYBE_NULL;
+const PERF_EVENT_OUTPUT: u32 = 25;
 /// The map of a value is not recorded, and not needed for translation.
 const SOME_MAP: u32 = u32::MAX;
+/// Range of an instruction that no path reached.
+const NEVER_VISITED: Range = Range {
+    min: u64::MAX,
+    max: 0,
+};
 
 /// The facts that a vector records for its program, if it does.
 pub fn facts(vector: &Vector) -> Result<Option<Facts>, RecordedError> {
@@ -101,7 +113,8 @@ pub fn facts(vector: &Vector) -> Result<Option<Facts>, RecordedError> {
             .map(|(slot, (row, insn))| insn_facts(slot, row, insn))
             .collect::<Result<_, _>>()?,
         functions: Vec::new(),
-        packet_bytes: None,
+        complete: true,
+        last_packet_byte: 0,
     };
     let subprograms: Vec<Subprogram> = match &vector.subprograms {
         Some(subprograms) => serde::Deserialize::deserialize(subprograms)?,
@@ -132,6 +145,7 @@ fn insn_facts(slot: usize, row: &Row, insn: &Insn) -> Result<InsnFacts, Recorded
         Some(texts) => Some(ranges(slot, texts, insn)?),
         None => None,
     };
+    let ranges = ranges.filter(|(destination, _)| *destination != NEVER_VISITED);
     let is_adding = row.xadd_maybe16.is_some() || row.xadd_over16.is_some();
     Ok(InsnFacts {
         reachable: !removed,
@@ -150,7 +164,8 @@ fn insn_facts(slot: usize, row: &Row, insn: &Insn) -> Result<InsnFacts, Recorded
     })
 }
 
-/// Ranges of destination and source. The driver records register 0 as the source of constants.
+/// Ranges of destination and source. The driver records register 0 where there is no source
+/// register.
 fn ranges(slot: usize, texts: &[String; 4], insn: &Insn) -> Result<(Range, Range), RecordedError> {
     let mut numbers = [0u64; 4];
     for (number, text) in numbers.iter_mut().zip(texts) {
@@ -164,7 +179,12 @@ fn ranges(slot: usize, texts: &[String; 4], insn: &Insn) -> Result<(Range, Range
         Insn::Alu {
             src: Operand::Imm(imm),
             ..
+        }
+        | Insn::Mov {
+            src: Operand::Imm(imm),
+            ..
         } => Range::constant(i64::from(imm) as u64),
+        Insn::Neg { .. } | Insn::ByteSwap { .. } => Range::constant(0),
         _ => Range {
             min: src_min,
             max: src_max,
@@ -177,32 +197,44 @@ fn ranges(slot: usize, texts: &[String; 4], insn: &Insn) -> Result<(Range, Range
     Ok((destination, source))
 }
 
+fn bits(register: Register) -> KnownBits {
+    let [value, mask] = register.var;
+    KnownBits {
+        value: value as u64,
+        mask: mask as u64,
+    }
+}
+
 fn pointer(register: Register) -> Option<PointerFacts> {
-    let [value, _] = register.var;
-    let (to, offset) = match register.kind {
-        CONTEXT => (Pointer::Context, register.off),
-        MAP_VALUE => {
-            let to = Pointer::MapValue { map: SOME_MAP };
-            (to, register.off.wrapping_add(value as i64))
-        }
-        STACK => {
-            let to = Pointer::Stack { frame: 0 };
-            (to, register.off.wrapping_add(value as i64))
-        }
-        PACKET => (Pointer::Packet, register.off),
+    let to = match register.kind {
+        CONTEXT => Pointer::Context,
+        MAP => Pointer::Map { map: SOME_MAP },
+        MAP_VALUE => Pointer::MapValue { map: SOME_MAP },
+        MAP_VALUE_OR_NULL => Pointer::MapValueOrNull { map: SOME_MAP },
+        STACK => Pointer::Stack { frame: 0 },
+        PACKET_META => Pointer::PacketMeta,
+        PACKET => Pointer::Packet,
+        PACKET_END => Pointer::PacketEnd,
         _ => return None,
     };
     Some(PointerFacts {
         to,
-        offset,
+        offset: register.off,
+        variable: bits(register),
         id: register.id,
         differs_by_path: register.not_const != 0 || register.var_off != 0,
     })
 }
 
+fn argument(register: Register) -> Argument {
+    if register.kind == SCALAR {
+        return Argument::Number(bits(register));
+    }
+    pointer(register).map_or(Argument::Other, Argument::Pointer)
+}
+
 fn call_facts(row: &Row) -> CallFacts {
-    let number = row.arg2.filter(|arg| arg.kind == SCALAR);
-    let fourth = row.arg1_type.map(|kind| Register {
+    let first = row.arg1_type.map(|kind| Register {
         kind,
         off: 0,
         id: 0,
@@ -210,17 +242,15 @@ fn call_facts(row: &Row) -> CallFacts {
         not_const: 0,
         var_off: 0,
     });
+    // Of events, the fourth argument is recorded as the first.
+    let is_event = row.func == Some(PERF_EVENT_OUTPUT);
+    let is_map = first.is_some_and(|first| first.kind == MAP) && !is_event;
     CallFacts {
-        map: None,
-        arg2: row.arg2.and_then(pointer),
-        arg2_range: number.map(|number| match number.var {
-            [value, 0] => Range::constant(value as u64),
-            _ => Range::FULL,
-        }),
-        arg3: None,
-        arg3_range: None,
+        map: is_map.then_some(SOME_MAP),
+        arg2: row.arg2.map_or(Argument::Other, argument),
+        arg2_differs: false,
+        arg3: Argument::Other,
         maybe_nonzero: 0,
-        // Of events, the fourth argument is recorded as the first.
-        arg4: fourth.and_then(pointer),
+        arg4: first.filter(|_| is_event).map_or(Argument::Other, argument),
     }
 }

@@ -12,11 +12,12 @@ use iom_core::abi::{Backend, Environment, Frame, Instance, LoadRequest, Network,
 use iom_core::isa::assemble;
 use iom_core::map::MapSet;
 use iom_core::module::Module;
-use iom_core::verifier::{Range, analyze};
+use iom_core::verifier::Range;
 use iom_nfp_offload::backend::Nfp;
+use iom_nfp_offload::check::check;
 use iom_nfp_offload::offload::{Offload, Request, offload_with};
 use iom_nfp_offload::profile::FirmwareProfile;
-use iom_nfp_offload::translate::{DefectMode, mark_removed};
+use iom_nfp_offload::translate::DefectMode;
 
 /// The body with `r9` as the packet, of which 64 bytes may be accessed.
 fn in_packet(body: &str) -> String {
@@ -37,9 +38,7 @@ fn in_packet(body: &str) -> String {
 type Narrow = fn(&mut (Range, Range));
 
 fn translate(module: &Module, narrow: Option<Narrow>, mode: DefectMode) -> Offload {
-    let program = &module.programs[0];
-    let mut facts = analyze(program).unwrap();
-    mark_removed(program, &mut facts);
+    let (mut facts, _) = check(module, 0, &FirmwareProfile::full());
     for insn in &mut facts.insns {
         if let (Some(narrow), Some(ranges)) = (narrow, &mut insn.ranges) {
             narrow(ranges);

@@ -36,6 +36,7 @@ fn options(vector: &Vector) -> Options {
     Options {
         strict_alignment: vector.load_flags & 1 != 0 || vector.alignment == Some(Alignment::Strict),
         frequent_states: vector.load_flags & 8 != 0,
+        ..Options::default()
     }
 }
 

@@ -57,7 +57,7 @@ impl Verifier<'_> {
         if register.id & PLUS_CONSTANT != 0 {
             (register.id, register.offset) = (0, 0);
         }
-        if register.id == 0 && !register.scalar.is_const() {
+        if register.id == 0 && (self.options.rules.are_6_1() || !register.scalar.is_const()) {
             register.id = self.new_id();
         }
     }
@@ -72,6 +72,7 @@ impl Verifier<'_> {
     pub(super) fn mov(&mut self, width: Width, dst: Reg, src: Operand) -> Check {
         self.check_operand(src)?;
         self.check_write(dst)?;
+        let rules = self.options.rules;
         let mut value = match (src, width) {
             (Operand::Imm(imm), Width::W64) => Register::constant(i64::from(imm) as u64),
             (Operand::Imm(imm), Width::W32) => Register::constant(u64::from(imm as u32)),
@@ -80,13 +81,13 @@ impl Verifier<'_> {
                 let source = *self.state.reg(src.index());
                 let mut value = if !source.is_scalar() {
                     Register::UNKNOWN
-                } else if source.scalar.width() <= 32 {
+                } else if source.scalar.width() <= 32 && !rules.are_6_1() {
                     self.linked_source(src)
                 } else {
                     Register { id: 0, ..source }
                 };
                 value.scalar.zero_extend_32();
-                value.scalar.sync();
+                rules.sync(&mut value.scalar);
                 value
             }
         };
@@ -126,8 +127,12 @@ impl Verifier<'_> {
         self.check_write(dst)?;
         let mut value = *self.state.reg(dst.index());
         if value.is_scalar() {
-            value.scalar.negate(width);
-            value.scalar.sanitize();
+            let rules = self.options.rules;
+            rules.negate(&mut value.scalar, width);
+            if rules.are_6_1() {
+                value = Register::UNKNOWN;
+            }
+            rules.sanitize(&mut value.scalar);
         } else {
             value = Register::UNKNOWN;
         }
@@ -142,7 +147,7 @@ impl Verifier<'_> {
         self.check_read(dst)?;
         self.check_write(dst)?;
         let mut value = *self.state.reg(dst.index());
-        if value.is_scalar() {
+        if value.is_scalar() && !self.options.rules.are_6_1() {
             if order != ByteOrder::Little || bits != SwapWidth::B64 {
                 (value.id, value.offset) = (0, 0);
             }
@@ -151,7 +156,8 @@ impl Verifier<'_> {
         } else {
             value = Register::UNKNOWN;
         }
-        value.half_written_at = 0;
+        let half = bits != SwapWidth::B64;
+        value.half_written_at = if half { self.insn as u32 + 1 } else { 0 };
         self.set(dst, value);
         Ok(())
     }
@@ -211,9 +217,14 @@ impl Verifier<'_> {
     }
 
     fn scalar_alu(&mut self, op: AluOp, width: Width, dst: Reg, right: &Scalar) {
+        let rules = self.options.rules;
         let register = self.state.reg_mut(dst.index());
-        register.scalar.compute(op, width, right);
-        register.scalar.sanitize();
+        rules.compute(&mut register.scalar, op, width, right);
+        rules.sanitize(&mut register.scalar);
+        if rules.are_6_1() {
+            register.id = 0;
+            return;
+        }
         let addend = right.as_const(false).filter(|_| op == AluOp::Add);
         match addend {
             Some(addend) if width == Width::W64 && register.id != 0 => {
@@ -307,8 +318,9 @@ impl Verifier<'_> {
             }
         }
         check_sane(&result.scalar, result.offset, name)?;
-        result.scalar.sync();
-        result.scalar.sanitize();
+        let rules = self.options.rules;
+        rules.sync(&mut result.scalar);
+        rules.sanitize(&mut result.scalar);
         self.set(dst, result);
         Ok(())
     }
@@ -322,7 +334,7 @@ impl Verifier<'_> {
             pointer.scalar.forget_bounds_32();
             return;
         }
-        pointer.scalar.add(number);
+        self.options.rules.add(&mut pointer.scalar, number);
         pointer.scalar.forget_bounds_32();
         if pointer.kind.is_packet() {
             pointer.id = self.new_id();

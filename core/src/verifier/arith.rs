@@ -82,7 +82,7 @@ impl Scalar {
         self.bits = self.bits.add(other.bits);
     }
 
-    fn sub(&mut self, other: &Self) {
+    pub(super) fn sub(&mut self, other: &Self) {
         self.sub_bounds(other);
         self.bits = self.bits.sub(other.bits);
     }
@@ -228,7 +228,7 @@ impl Scalar {
         }
     }
 
-    fn lsh(&mut self, width: Width, bits: u32) {
+    pub(super) fn lsh(&mut self, width: Width, bits: u32) {
         if width == Width::W32 {
             self.lsh_32_bounds(bits);
             self.bits = self.bits.low().lsh(bits).low();
@@ -253,7 +253,7 @@ impl Scalar {
         self.bounds_from_bits();
     }
 
-    fn rsh(&mut self, width: Width, bits: u32) {
+    pub(super) fn rsh(&mut self, width: Width, bits: u32) {
         if width == Width::W32 {
             (self.s32_min, self.s32_max) = (i32::MIN, i32::MAX);
             self.bits = self.bits.low().rsh(bits);
@@ -271,7 +271,7 @@ impl Scalar {
         self.bounds_from_bits();
     }
 
-    fn arsh(&mut self, width: Width, bits: u32) {
+    pub(super) fn arsh(&mut self, width: Width, bits: u32) {
         if width == Width::W32 {
             self.s32_min >>= bits;
             self.s32_max >>= bits;

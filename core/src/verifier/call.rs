@@ -4,6 +4,7 @@
 use super::alu::MAX_OFFSET;
 use super::dynptr::{KnownDynptr, dynptr_memory};
 use super::explore::{Next, Verifier};
+use super::linux_6_1::Rules;
 use super::memory::{Access, signed_bits};
 use super::prototype::{Gives, Prototype, Takes, prototype};
 use super::register::{Kind, Register, Socket};
@@ -251,7 +252,7 @@ impl Verifier<'_> {
             )
         );
         if !(nullable && register.is_null()) {
-            check_kind(reg, &register, takes)?;
+            check_kind(self.options.rules, reg, &register, takes)?;
             self.check_argument_offset(reg, &register, takes)?;
         }
         let releases = matches!(
@@ -305,7 +306,8 @@ impl Verifier<'_> {
                 let size = i64::from(self.map(meta.map.unwrap_or(0)).key_size);
                 self.check_helper_memory(reg, size, read)?;
                 let spec = self.map(meta.map.unwrap_or(0));
-                if matches!(spec.map_type, MapType::Array | MapType::PercpuArray) {
+                let array = matches!(spec.map_type, MapType::Array | MapType::PercpuArray);
+                if array && !self.options.rules.are_6_1() {
                     meta.constant_key = self.constant_key(reg, size);
                 }
             }
@@ -523,9 +525,13 @@ impl Verifier<'_> {
     clippy::too_many_lines,
     reason = "one short arm for each kind of argument"
 )]
-fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
-    const MEMORY: &str =
-        "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_";
+fn check_kind(rules: Rules, reg: Reg, register: &Register, takes: Takes) -> Check {
+    let memory_kinds = match rules {
+        Rules::Linux6_18 => {
+            "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
+        }
+        Rules::Linux6_1 => "fp, pkt, pkt_meta, map_key, map_value, mem, alloc_mem, buf",
+    };
     let kind = register.kind;
     let memory = matches!(
         kind,
@@ -575,7 +581,7 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
                 _ => "sock_common, sock, tcp_sock, xdp_sock",
             },
         ),
-        Takes::Known(Argument::MemoryRead { .. }) => (memory || readable, MEMORY),
+        Takes::Known(Argument::MemoryRead { .. }) => (memory || readable, memory_kinds),
         Takes::Known(
             Argument::MapKey
             | Argument::MapValue
@@ -584,7 +590,7 @@ fn check_kind(reg: Reg, register: &Register, takes: Takes) -> Check {
             | Argument::MemoryReadWrite { .. }
             | Argument::FixedWrite { .. }
             | Argument::FixedReadWrite { .. },
-        ) => (memory, MEMORY),
+        ) => (memory, memory_kinds),
         Takes::Known(Argument::ConstString) => (
             matches!(
                 kind,

@@ -12,6 +12,8 @@ pub(super) struct ContextAccess {
     pub(super) size: i64,
     pub(super) write: bool,
     pub(super) sign_extend: bool,
+    /// The program runs on a device.
+    pub(super) offloaded: bool,
 }
 
 /// What a valid access reads, `None` if it is not valid.
@@ -25,10 +27,17 @@ pub(super) fn context_access(program: &Program, access: ContextAccess) -> Option
 }
 
 fn xdp(program: &Program, access: ContextAccess) -> Option<Kind> {
+    const RX_QUEUE_INDEX: i64 = 16;
     const EGRESS_IFINDEX: i64 = 20;
     let ContextAccess { offset, size, .. } = access;
     let egress = offset == EGRESS_IFINDEX && program.attach != XdpAttach::Devmap;
-    if egress || access.write || !(0..24).contains(&offset) || offset % 4 != 0 || size != 4 {
+    let chooses_queue = access.offloaded && offset == RX_QUEUE_INDEX;
+    if egress
+        || (access.write && !chooses_queue)
+        || !(0..24).contains(&offset)
+        || offset % 4 != 0
+        || size != 4
+    {
         return None;
     }
     let kind = match offset {
@@ -118,6 +127,7 @@ fn common(access: ContextAccess) -> Option<Kind> {
         size,
         write,
         sign_extend,
+        ..
     } = access;
     if !(0..skb::SIZE).contains(&offset) || offset % size != 0 {
         return None;

@@ -1,6 +1,7 @@
 //! The stack of each chain of calls (`check_max_stack_depth`), callbacks included.
 
 use super::explore::Verifier;
+use super::linux_6_1::Rules;
 use super::reject::{Check, reject};
 use super::state::MAX_FRAMES;
 use crate::helper::number;
@@ -64,7 +65,12 @@ impl Verifier<'_> {
     }
 
     fn rounded_depth(&self, function: usize) -> i64 {
-        (self.stack_depth[function] + 15) / 16 * 16
+        let (least, unit) = match self.options.rules {
+            Rules::Linux6_18 => (0, 16),
+            // The unit of the interpreter's stacks.
+            Rules::Linux6_1 => (1, 32),
+        };
+        (self.stack_depth[function].max(least) + unit - 1) / unit * unit
     }
 
     /// The function that an instruction calls, or whose address it takes.

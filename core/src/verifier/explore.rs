@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::cfg::{self, Flow};
 use super::function::{FunctionInfo, functions};
 use super::kernel_log::KernelLog;
+use super::linux_6_1::{FrameMarks, Rules};
 use super::liveness::{RegisterSet, live_registers};
 use super::maps::Maps;
 use super::prune::{Explored, LoopVisit};
+use super::record::Recorder;
 use super::register::{Kind, Register};
 use super::reject::{Check, Rejection, reject};
 use super::report::Visits;
@@ -27,11 +29,22 @@ const MAX_PENDING: usize = 8192;
 
 /// How a program is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent flags, as of the load call"
+)]
 pub struct Options {
     /// Every access must be aligned (`BPF_F_STRICT_ALIGNMENT`).
     pub strict_alignment: bool,
     /// States are remembered wherever they can be (`BPF_F_TEST_STATE_FREQ`).
     pub frequent_states: bool,
+    /// The program is to run on a device (`prog_ifindex`), which lets it choose the RX queue.
+    pub offloaded: bool,
+    /// A path is cut short only where an earlier one had its ranges or wider ones, whether they
+    /// matter or not, so that ranges hold on all paths. Only by the rules of Linux 6.1.
+    pub keep_ranges: bool,
+    /// Whose rules hold where versions of Linux differ.
+    pub rules: Rules,
 }
 
 /// What follows an instruction.
@@ -80,6 +93,8 @@ pub(super) struct Verifier<'a> {
     pub(super) watch: Option<Box<Watch>>,
     /// Calls of `bpf_loop` with the function that they call, `None` where it is not always the same.
     pub(super) inline_loops: BTreeMap<usize, Option<usize>>,
+    /// Facts are gathered here, if they are asked for.
+    pub(super) recorder: Option<Recorder<'a>>,
 }
 
 /// Counters that Linux prints, and those that decide when states are remembered.
@@ -129,6 +144,7 @@ impl<'a> Verifier<'a> {
             btf,
             visits: vec![Visits::default(); count],
             watch: None,
+            recorder: None,
         }
     }
 
@@ -142,15 +158,23 @@ impl<'a> Verifier<'a> {
         self.check_abnormal_returns()?;
         self.check_map_references()?;
         self.flow = cfg::check_flow(self.program)?;
-        self.loops = cfg::loops(&self.program.insns);
+        if self.options.rules.are_6_1() {
+            self.loops = vec![0; self.program.insns.len()];
+        } else {
+            self.loops = cfg::loops(&self.program.insns);
+        }
         self.live = live_registers(&self.program.insns);
         self.with_log(|log| log.live(&self.program.insns, &self.live, &self.loops));
         let mut state = State::entry(0, 0);
         state.frame_mut().registers[1] = Register::pointer(Kind::Context);
+        if self.options.rules.are_6_1() {
+            state.marks = vec![FrameMarks::default()];
+        }
         self.start(state);
         self.walk()?;
         self.verify_global_functions()?;
         self.with_log(KernelLog::walked);
+        self.record_end();
         self.check_call_depth()
     }
 
@@ -183,6 +207,13 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    fn is_known_by_rules(&mut self) -> Check<bool> {
+        match self.options.rules {
+            Rules::Linux6_18 => self.is_known(),
+            Rules::Linux6_1 => self.is_known_6_1(),
+        }
+    }
+
     fn visit(&mut self) -> Check<Next> {
         self.step_open = false;
         let (slot, count) = (self.insn, self.program.insns.len());
@@ -199,7 +230,7 @@ impl<'a> Verifier<'a> {
         self.state.last_insn = self.previous;
         self.state.insn = slot;
         let flow = self.flow[slot];
-        if flow.prune_point && self.is_known()? {
+        if flow.prune_point && self.is_known_by_rules()? {
             self.with_log(|log| log.safe(self.previous, slot));
             return Ok(Next::PathEnds);
         }
@@ -211,11 +242,16 @@ impl<'a> Verifier<'a> {
         }
         self.visits[slot].visits += 1;
         self.seen.set(slot, true);
+        self.record_visit(slot);
+        let by_path = self.options.rules.are_6_1();
+        if by_path {
+            self.mark_operands(&self.program.insns[slot]);
+        }
         let before = self.state.current();
         let bounds = self.bounds_of(self.state.frame().function);
         let next = self.execute(slot)?;
         self.previous = slot as i64;
-        if before == self.state.current() {
+        if before == self.state.current() && !by_path {
             self.stack_live.commit(&self.state, slot, bounds);
         }
         if self.watch.is_some() {

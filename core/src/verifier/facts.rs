@@ -7,8 +7,10 @@ pub struct Facts {
     pub insns: Vec<InsnFacts>,
     /// By function, in the order of [`crate::module::Program::functions`].
     pub functions: Vec<FunctionFacts>,
-    /// Bytes of the packet up to which the program has checked that it may look, if known.
-    pub packet_bytes: Option<u32>,
+    /// Every path was followed; what refuses the program, if something does, came later.
+    pub complete: bool,
+    /// The last byte of the packet that the program may look at, from its start.
+    pub last_packet_byte: u32,
 }
 
 /// Facts of a function.
@@ -36,15 +38,15 @@ pub struct InsnFacts {
     pub pointer: Option<PointerFacts>,
     /// On some path, the base register points into the stack of a caller.
     pub caller_stack: bool,
-    /// Arithmetic: ranges of destination and source before the instruction. Of a constant source
-    /// the range is the constant, sign-extended.
+    /// Arithmetic and moves: ranges of destination and source before the instruction. Of a constant
+    /// source the range is the constant, sign-extended; where there is no source it is 0.
     pub ranges: Option<(Range, Range)>,
     /// Calls of helpers: arguments.
     pub call: Option<CallFacts>,
     /// Atomic additions: size of the addend.
     pub addend: Option<AddendFacts>,
-    /// `exit`: the return value.
-    pub result: Option<Range>,
+    /// `exit`: the return value on the last visit.
+    pub result: Option<Argument>,
     /// A 32-bit result whose upper half must be zeroed: somebody may read it.
     pub zero_extend: bool,
 }
@@ -141,6 +143,37 @@ impl Pointer {
     }
 }
 
+/// What is known of a number's bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownBits {
+    /// The bits that are known; zero where they are not.
+    pub value: u64,
+    /// The bits that are not known.
+    pub mask: u64,
+}
+
+impl KnownBits {
+    /// The value, if all bits are known.
+    pub const fn as_constant(self) -> Option<u64> {
+        if self.mask == 0 {
+            Some(self.value)
+        } else {
+            None
+        }
+    }
+}
+
+/// As the kernel prints it (`tnum_strn`).
+impl std::fmt::Display for KnownBits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hex = |number: u64| match number {
+            0 => "0".to_owned(),
+            _ => format!("{number:#x}"),
+        };
+        write!(f, "({}; {})", hex(self.value), hex(self.mask))
+    }
+}
+
 /// The pointer that an instruction follows or passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointerFacts {
@@ -149,29 +182,72 @@ pub struct PointerFacts {
     /// Known part of its offset, in bytes, without the instruction's own; of the stack from the
     /// frame pointer down.
     pub offset: i64,
-    /// Part of the offset that is not known; pointers with equal ids share it. 0 if there is none.
+    /// What is known of the rest of its offset.
+    pub variable: KnownBits,
+    /// Packet pointers with equal ids share the part of the offset that is not known; 0 if there is
+    /// none.
     pub id: u32,
-    /// Paths lead here with different offsets; `offset` is then one of them.
+    /// Into the stack: paths lead here with different offsets; `offset` is that of the last one.
     pub differs_by_path: bool,
 }
 
-/// Arguments of a helper call.
+impl PointerFacts {
+    /// The offset, with what is known of its variable part.
+    pub const fn place(&self) -> i64 {
+        self.offset.wrapping_add(self.variable.value as i64)
+    }
+
+    /// The offset depends on a number.
+    pub const fn is_variable(&self) -> bool {
+        self.variable.mask != 0
+    }
+}
+
+/// What a register hands on: to a helper, or to who called the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing, or something that is not followed here.
+    #[default]
+    Other,
+    /// A number.
+    Number(KnownBits),
+    /// A pointer.
+    Pointer(PointerFacts),
+}
+
+impl Argument {
+    /// The pointer, if it is one.
+    pub const fn pointer(self) -> Option<PointerFacts> {
+        match self {
+            Self::Pointer(pointer) => Some(pointer),
+            Self::Other | Self::Number(_) => None,
+        }
+    }
+
+    /// The number, if it is a known one.
+    pub const fn as_constant(self) -> Option<u64> {
+        match self {
+            Self::Number(bits) => bits.as_constant(),
+            Self::Other | Self::Pointer(_) => None,
+        }
+    }
+}
+
+/// Arguments of a helper call on its last visit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallFacts {
     /// The map in `r1`, by index in the module.
     pub map: Option<u32>,
-    /// The pointer in `r2`.
-    pub arg2: Option<PointerFacts>,
-    /// The number in `r2`.
-    pub arg2_range: Option<Range>,
-    /// The pointer in `r3`.
-    pub arg3: Option<PointerFacts>,
-    /// The number in `r3`.
-    pub arg3_range: Option<Range>,
+    /// What is in `r2`.
+    pub arg2: Argument,
+    /// Some visits differ in the number in `r2`.
+    pub arg2_differs: bool,
+    /// What is in `r3`.
+    pub arg3: Argument,
     /// Map updates: bit n is set unless byte n of the value, on the stack, is known to be zero.
     pub maybe_nonzero: u64,
-    /// The pointer in `r4`.
-    pub arg4: Option<PointerFacts>,
+    /// What is in `r4`.
+    pub arg4: Argument,
 }
 
 /// What is known of the addend of an atomic addition.

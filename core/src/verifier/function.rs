@@ -151,6 +151,7 @@ impl Verifier<'_> {
         frame.registers[1..6].copy_from_slice(&self.state.frame().registers[1..6]);
         self.clear_caller_saved();
         self.state.frames.push(frame);
+        self.state.enter_marks();
         Ok(Next::Go(target))
     }
 
@@ -296,6 +297,7 @@ impl Verifier<'_> {
         }
         let callsite = self.state.frame().callsite;
         self.state.frames.pop();
+        self.state.leave_marks();
         *self.state.reg_mut(0) = result;
         Ok(Next::Go(i64::from(callsite) + 1))
     }

@@ -1,8 +1,9 @@
 //! Conditional jumps (`check_cond_jmp_op`): which ways are followed, and what is learnt on each:
 //! of numbers, of null-ness, of the packet's length.
 
-use super::branch::{flip, is_taken, learn};
+use super::branch::flip;
 use super::explore::{Next, Verifier};
+use super::linux_6_1::Rules;
 use super::maps::Maps;
 use super::register::{AT_PACKET_END, BEYOND_PACKET_END, Kind, PLUS_CONSTANT, Register, Socket};
 use super::reject::Check;
@@ -32,7 +33,8 @@ impl Verifier<'_> {
         };
         let left = *self.state.reg(dst.index());
         let stack = |register: &Register| matches!(register.kind, Kind::Stack(_));
-        if stack(&left) || stack(&source) {
+        let rules = self.options.rules;
+        if !rules.are_6_1() && (stack(&left) || stack(&source)) {
             self.push_step(|step| {
                 step.dst_is_stack |= stack(&left);
                 step.src_is_stack |= stack(&source);
@@ -40,7 +42,7 @@ impl Verifier<'_> {
         }
         let half = width == Width::W32;
         let target = self.insn as i64 + 1 + i64::from(off);
-        if let Some(taken) = branch_taken(&left, &source, cond, half) {
+        if let Some(taken) = branch_taken(rules, &left, &source, cond, half) {
             if left.is_scalar() {
                 self.mark_precise(dst.index());
             }
@@ -49,14 +51,24 @@ impl Verifier<'_> {
             }
             return Ok(if taken { Next::Go(target) } else { Next::Fall });
         }
-        let linked = self.link_compared(dst, src);
+        let linked = match rules {
+            Rules::Linux6_18 => Some(self.link_compared(dst, src)),
+            Rules::Linux6_1 => None,
+        };
+        let linked = linked.as_deref();
         let mut other = self.state.clone();
-        compare(&mut self.state, dst, src, (cond, half, false), &linked);
-        compare(&mut other, dst, src, (cond, half, true), &linked);
+        compare(
+            rules,
+            &mut self.state,
+            (dst, src),
+            (cond, half, false),
+            linked,
+        );
+        compare(rules, &mut other, (dst, src), (cond, half, true), linked);
         if !half {
             let imm_zero = src == Operand::Imm(0);
             let equality = matches!(cond, Condition::Eq | Condition::Ne);
-            if let (Operand::Reg(src), true) = (src, equality) {
+            if let (Operand::Reg(src), true, Rules::Linux6_18) = (src, equality, rules) {
                 let equal = if cond == Condition::Eq {
                     &mut other
                 } else {
@@ -120,9 +132,18 @@ impl Verifier<'_> {
     }
 }
 
-fn branch_taken(a: &Register, b: &Register, cond: Condition, half: bool) -> Option<bool> {
+fn branch_taken(
+    rules: Rules,
+    a: &Register,
+    b: &Register,
+    cond: Condition,
+    half: bool,
+) -> Option<bool> {
     if a.kind.is_any_packet() && b.kind.is_any_packet() && !half {
         return packet_taken(a, b, cond);
+    }
+    if rules.are_6_1() && (!b.is_scalar() || b.scalar.as_const(half).is_none()) {
+        return None;
     }
     let (mut a, mut b, mut cond) = (a, b, cond);
     let constant = |register: &Register| {
@@ -159,7 +180,7 @@ fn branch_taken(a: &Register, b: &Register, cond: Condition, half: bool) -> Opti
     if !b.is_scalar() {
         return None;
     }
-    is_taken(&a.scalar, &b.scalar, cond, half)
+    rules.is_taken(&a.scalar, &b.scalar, cond, half)
 }
 
 /// Comparisons with the packet's end whose outcome an earlier one decided.
@@ -184,11 +205,11 @@ fn packet_taken(a: &Register, b: &Register, cond: Condition) -> Option<bool> {
 
 /// Applies what a comparison says to both registers and to all that are linked to them.
 fn compare(
+    rules: Rules,
     state: &mut State,
-    dst: Reg,
-    src: Operand,
+    (dst, src): (Reg, Operand),
     (cond, half, holds): (Condition, bool, bool),
-    linked: &[Place],
+    linked: Option<&[Place]>,
 ) {
     let mut left = *state.reg(dst.index());
     let mut right = match src {
@@ -196,18 +217,22 @@ fn compare(
         Operand::Imm(imm) => Register::constant(i64::from(imm) as u64),
     };
     if left.is_scalar() && right.is_scalar() {
-        learn(&mut left.scalar, &mut right.scalar, cond, half, holds);
-        left.scalar.sanitize();
-        right.scalar.sanitize();
+        rules.learn(&mut left.scalar, &mut right.scalar, cond, half, holds);
+        rules.sanitize(&mut left.scalar);
+        rules.sanitize(&mut right.scalar);
         *state.reg_mut(dst.index()) = left;
         if let Operand::Reg(src) = src {
             *state.reg_mut(src.index()) = right;
         }
     }
+    let learnt = |state: &mut State, reg: Reg| match linked {
+        Some(linked) => share(state, reg, linked),
+        None => state.share_6_1(reg),
+    };
     if let Operand::Reg(src) = src {
-        share(state, src, linked);
+        learnt(state, src);
     }
-    share(state, dst, linked);
+    learnt(state, dst);
 }
 
 /// Hands what a number learnt to the numbers linked to it (`sync_linked_regs`).

@@ -4,6 +4,8 @@
 use super::alu::MAX_OFFSET;
 use super::context::{ContextAccess, context_access};
 use super::explore::Verifier;
+use super::facts::KnownBits;
+use super::linux_6_1::Rules;
 use super::maps::Special;
 use super::register::{Kind, Register, Socket};
 use super::reject::{Check, Rejection, reject};
@@ -58,7 +60,7 @@ impl Verifier<'_> {
         let whole = size == Size::DW || signed || !value.is_scalar();
         value.half_written_at = if whole { 0 } else { self.insn as u32 + 1 };
         if value.is_scalar() {
-            value.scalar.sanitize();
+            self.options.rules.sanitize(&mut value.scalar);
         }
         self.set(dst, value);
         self.check_same_kind(kind)
@@ -161,7 +163,8 @@ impl Verifier<'_> {
                 value.scalar.sign_extend_64(access.size as u32);
                 value.scalar.sync();
             } else {
-                value.scalar.truncate(access.size as u32);
+                let bytes = access.size as u32;
+                self.options.rules.truncate(&mut value.scalar, bytes);
             }
         }
         Ok(value)
@@ -290,6 +293,7 @@ impl Verifier<'_> {
             size: access.size,
             write: access.access == Access::Write,
             sign_extend: access.sign_extend,
+            offloaded: self.options.offloaded,
         };
         let Some(kind) = context_access(self.program, context) else {
             return reject(format!(
@@ -328,6 +332,10 @@ impl Verifier<'_> {
 
     fn check_alignment(&self, pointer: &Register, access: MemoryAccess) -> Check {
         let (off, size) = (access.off, access.size);
+        let variable = || match self.options.rules {
+            Rules::Linux6_18 => signed_bits(pointer.scalar.bits),
+            Rules::Linux6_1 => KnownBits::from(pointer.scalar.bits).to_string(),
+        };
         let strict = self.options.strict_alignment || access.aligned;
         let (description, strict) = match pointer.kind {
             Kind::Packet | Kind::PacketMeta => {
@@ -337,7 +345,7 @@ impl Verifier<'_> {
                 if strict && size > 1 && !total.is_aligned(size as u64) {
                     return reject(format!(
                         "misaligned packet access off 2+{}+{}+{off} size {size}",
-                        signed_bits(pointer.scalar.bits),
+                        variable(),
                         pointer.offset
                     ));
                 }
@@ -355,7 +363,7 @@ impl Verifier<'_> {
         if strict && size > 1 && !total.is_aligned(size as u64) {
             return reject(format!(
                 "misaligned {description}access off {}+{}+{off} size {size}",
-                signed_bits(pointer.scalar.bits),
+                variable(),
                 pointer.offset
             ));
         }
@@ -482,8 +490,8 @@ impl Verifier<'_> {
     }
 
     /// Checks an access to the packet against what is known of its length.
-    pub(super) fn check_packet(&self, reg: Reg, off: i64, size: i64, zero: bool) -> Check {
-        let pointer = self.state.reg(reg.index());
+    pub(super) fn check_packet(&mut self, reg: Reg, off: i64, size: i64, zero: bool) -> Check {
+        let pointer = *self.state.reg(reg.index());
         let number = reg.number();
         if pointer.scalar.smin < 0 {
             return reject(format!(
@@ -495,8 +503,11 @@ impl Verifier<'_> {
             return reject(outside);
         }
         let limit = pointer.range.into();
-        check_bounds(pointer, reg, off, size, limit, zero)
-            .map_err(|rejection| rejection.then(outside))
+        check_bounds(&pointer, reg, off, size, limit, zero)
+            .map_err(|rejection| rejection.then(outside))?;
+        let furthest = pointer.scalar.umax.min(MAX_OFFSET as u64) as i64;
+        self.record_packet_byte(off + furthest + size - 1);
+        Ok(())
     }
 }
 

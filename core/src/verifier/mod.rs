@@ -6,14 +6,12 @@
 //! judged as if bound to a device. Bytes that are no instruction are refused before control flow is
 //! looked at, so that message may come first.
 //!
-//! `analyze` gives the facts that the NFP translator asks for, as a side table by original
-//! instruction index. It joins all paths that meet at an instruction, so it knows less than Linux's
-//! verifier. It never says what does not hold.
+//! `verify_with_facts` also gathers what an offload driver asks for, visit by visit, as a side table
+//! by original instruction index. The nfp driver's facts come from Linux 6.1: `linux_6_1` holds what
+//! that version does in another way.
 
 mod alu;
-mod analyze;
 mod arith;
-mod arithmetic;
 mod branch;
 mod call;
 mod callback;
@@ -25,10 +23,10 @@ mod explore;
 mod facts;
 mod function;
 mod iterator;
-mod join;
 mod jump;
 mod kernel_log;
 mod kfunc;
+mod linux_6_1;
 mod liveness;
 mod lock;
 mod maps;
@@ -36,6 +34,7 @@ mod memory;
 mod precision;
 mod prototype;
 mod prune;
+mod record;
 mod refused_encoding;
 mod register;
 mod reject;
@@ -49,12 +48,14 @@ mod string;
 mod tnum;
 mod watch;
 
-pub use analyze::{AnalyzeError, analyze};
 pub use explore::Options;
 pub use facts::{
-    AddendFacts, CallFacts, Facts, FunctionFacts, InsnFacts, Pointer, PointerFacts, Range,
+    AddendFacts, Argument, CallFacts, Facts, FunctionFacts, InsnFacts, KnownBits, Pointer,
+    PointerFacts, Range,
 };
 pub use kernel_log::LogLevel;
+pub use linux_6_1::Rules;
 pub use liveness::{RegisterSet, live_registers};
+pub use record::Visit;
 pub use refused_encoding::kernel_message;
-pub use report::{Refusal, Verification, Visits, verify, verify_with_log};
+pub use report::{Refusal, Verification, Visits, verify, verify_with_facts, verify_with_log};

@@ -269,7 +269,7 @@ impl Wanted {
 }
 
 /// The instruction before one on a path, and how much of the history is left.
-fn previous(state: &State, slot: i64, left: &mut usize) -> Option<i64> {
+pub(super) fn previous(state: &State, slot: i64, left: &mut usize) -> Option<i64> {
     let last = left.checked_sub(1).map(|index| &state.history[index]);
     if slot == state.first_insn as i64 {
         let only = *left == 1 && i64::from(state.history[0].insn) == slot;
@@ -289,6 +289,9 @@ fn previous(state: &State, slot: i64, left: &mut usize) -> Option<i64> {
 impl Verifier<'_> {
     /// The program's safety rests on the number in this register.
     pub(super) fn mark_precise(&mut self, register: usize) {
+        if self.options.rules.are_6_1() {
+            return self.mark_precise_6_1(register);
+        }
         let mut wanted = Wanted::new(self.state.current());
         if !self.state.reg(register).is_scalar() {
             return;

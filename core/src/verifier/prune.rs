@@ -114,12 +114,12 @@ impl Explored {
 }
 
 impl Verifier<'_> {
-    fn bucket(&self, slot: usize) -> usize {
+    pub(super) fn bucket(&self, slot: usize) -> usize {
         let callsite = self.state.frame().callsite;
         ((slot as u32 ^ callsite) as usize) % self.buckets.len()
     }
 
-    fn listed(&self, id: StateId) -> Option<&Explored> {
+    pub(super) fn listed(&self, id: StateId) -> Option<&Explored> {
         self.explored[id].as_deref()
     }
 
@@ -187,8 +187,12 @@ impl Verifier<'_> {
         Ok(false)
     }
 
-    fn hit(&mut self, id: StateId, closes_loop: bool) {
+    pub(super) fn note_hit(&mut self, id: StateId) {
         self.explored_mut(id).hits += 1;
+    }
+
+    fn hit(&mut self, id: StateId, closes_loop: bool) {
+        self.note_hit(id);
         if self.flow[self.insn].jump_point {
             self.push_step(|_| {});
         }
@@ -207,7 +211,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn miss(&mut self, bucket: usize, id: StateId, add: bool) {
+    pub(super) fn miss(&mut self, bucket: usize, id: StateId, add: bool) {
         let checkpoint = self.flow[self.insn].force_checkpoint;
         let known = self.explored_mut(id);
         known.misses += u32::from(add);
@@ -243,7 +247,7 @@ impl Verifier<'_> {
         counts.peak_states = counts.peak_states.max(now);
     }
 
-    fn remember(&mut self, bucket: usize) {
+    pub(super) fn remember(&mut self, bucket: usize) {
         self.counts.total_states += 1;
         self.visits[self.insn].states += 1;
         self.counts.listed += 1;
@@ -271,6 +275,7 @@ impl Verifier<'_> {
         self.state.history.clear();
         self.step_open = false;
         self.buckets[bucket].push(id);
+        self.state.link_marks(id);
     }
 
     /// The loop that a state is in, with the calls that lead there.

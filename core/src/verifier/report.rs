@@ -1,7 +1,9 @@
 //! The verdict: what Linux would say of a program, and why.
 
 use super::explore::{Options, Verifier};
+use super::facts::Facts;
 use super::kernel_log::LogLevel;
+use super::record::{Recorder, Visit};
 use super::reject::Rejection;
 use super::watch::Watch;
 use crate::module::{Module, Program};
@@ -48,6 +50,20 @@ pub struct Refusal {
 /// Verifies a program of a module.
 pub fn verify(module: &Module, program: &Program, options: Options) -> Verification {
     verify_by(&mut Verifier::new(module, program, options))
+}
+
+/// Verifies a program and gathers its facts, up to where it is refused; `on_visit` is told of each
+/// visit of an instruction, in the order of the visits.
+pub fn verify_with_facts(
+    module: &Module,
+    program: &Program,
+    options: Options,
+    on_visit: &mut dyn FnMut(Visit<'_>),
+) -> (Verification, Facts) {
+    let mut verifier = Verifier::new(module, program, options);
+    verifier.recorder = Some(Recorder::new(program.insns.len(), on_visit));
+    let verification = verify_by(&mut verifier);
+    (verification, verifier.into_facts())
 }
 
 /// Verifies a program of a module and gives the log that Linux would print, too.

@@ -3,6 +3,7 @@
 
 use super::alu::MAX_OFFSET;
 use super::explore::Verifier;
+use super::linux_6_1::Rules;
 use super::memory::{Access, signed_bits};
 use super::register::{Kind, PLUS_CONSTANT, Register};
 use super::reject::{Check, reject};
@@ -10,7 +11,7 @@ use super::state::{Byte, MAX_STACK, SLOT, Slot};
 use crate::isa::{Operand, Reg};
 
 /// Slot and byte of an offset.
-fn place(off: i64) -> (usize, usize) {
+pub(super) fn place(off: i64) -> (usize, usize) {
     let index = (-off - 1) as usize;
     (index / 8, index % 8)
 }
@@ -99,7 +100,11 @@ impl Verifier<'_> {
         let scalar = self.state.reg(reg.index()).scalar;
         let frame = self.frame_of(reg);
         if let Some(value) = scalar.as_const(false) {
-            return self.write_fixed(frame, off + value as i64, size, src);
+            let off = off + value as i64;
+            return match self.options.rules {
+                Rules::Linux6_18 => self.write_fixed(frame, off, size, src),
+                Rules::Linux6_1 => self.write_fixed_6_1((reg, frame), off, size, src),
+            };
         }
         let (min, max) = (scalar.smin + off, scalar.smax + off + size);
         for off in min..max {
@@ -139,16 +144,21 @@ impl Verifier<'_> {
             }
             self.spill(frame, slot, size, copy);
         } else {
-            if size != SLOT {
-                return reject("invalid size of register spill");
-            }
-            if frame != self.state.current() && matches!(stored.kind, Kind::Stack(_)) {
-                return reject("cannot spill pointers to stack into stack frame of the caller");
-            }
             let copy = *stored;
+            self.check_pointer_spill(frame, size, &copy)?;
             self.spill(frame, slot, size, copy);
         }
         self.push_step(|step| step.stack = Some((frame, slot)));
+        Ok(())
+    }
+
+    pub(super) fn check_pointer_spill(&self, frame: usize, size: i64, stored: &Register) -> Check {
+        if size != SLOT {
+            return reject("invalid size of register spill");
+        }
+        if frame != self.state.current() && matches!(stored.kind, Kind::Stack(_)) {
+            return reject("cannot spill pointers to stack into stack frame of the caller");
+        }
         Ok(())
     }
 
@@ -229,7 +239,11 @@ impl Verifier<'_> {
         let scalar = self.state.reg(reg.index()).scalar;
         let frame = self.frame_of(reg);
         if let Some(value) = scalar.as_const(false) {
-            return self.read_fixed(frame, off + value as i64, size, dst);
+            let off = off + value as i64;
+            return match self.options.rules {
+                Rules::Linux6_18 => self.read_fixed(frame, off, size, dst),
+                Rules::Linux6_1 => self.read_fixed_6_1(frame, off, size, dst),
+            };
         }
         let how = HelperUse {
             access: Access::Read,
@@ -242,7 +256,7 @@ impl Verifier<'_> {
     }
 
     /// Zero if all bytes are, else some number.
-    fn read_bytes(&self, frame: usize, mut bytes: std::ops::Range<i64>) -> Register {
+    pub(super) fn read_bytes(&self, frame: usize, mut bytes: std::ops::Range<i64>) -> Register {
         let stack = &self.state.frames[frame].stack;
         let zero = bytes.all(|off| {
             let (slot, byte) = place(off);
@@ -356,6 +370,10 @@ impl Verifier<'_> {
             self.fill(frame, min, size);
             return Ok(());
         }
+        if self.options.rules.are_6_1() {
+            self.use_range_6_1(frame, min..max + size);
+            return Ok(());
+        }
         for at in min..max + size {
             let (index, byte) = place(at);
             let slot = &mut self.state.frames[frame].stack[index];
@@ -389,7 +407,10 @@ impl Verifier<'_> {
     /// A helper fills memory, byte by byte.
     fn fill(&mut self, frame: usize, start: i64, size: i64) {
         for off in start..start + size {
-            self.write_bytes(frame, place(off), 1, None);
+            match self.options.rules {
+                Rules::Linux6_18 => self.write_bytes(frame, place(off), 1, None),
+                Rules::Linux6_1 => self.write_bytes_6_1(frame, place(off), 1, None),
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The state of one path: the frames of the functions that are running, each with registers and
 //! stack, the references held, and the path's recent history.
 
+use super::linux_6_1::FrameMarks;
 use super::maps::Maps;
 use super::register::{Kind, Register};
 use super::scalar::Scalar;
@@ -159,6 +160,8 @@ pub(super) struct State {
     pub(super) history: Vec<Step>,
     /// What is never read again was already forgotten.
     pub(super) cleaned: bool,
+    /// By frame, who read what; only by the rules of Linux 6.1.
+    pub(super) marks: Vec<FrameMarks>,
 }
 
 impl State {
@@ -178,6 +181,7 @@ impl State {
             callback_unroll_depth: 0,
             history: Vec::new(),
             cleaned: false,
+            marks: Vec::new(),
         }
     }
 

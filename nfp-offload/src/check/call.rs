@@ -1,16 +1,17 @@
 //! Helper calls (`nfp_bpf_check_helper_call`).
 
 use iom_core::helper;
-use iom_core::verifier::{CallFacts, Pointer, PointerFacts, Range};
+use iom_core::verifier::{Argument, CallFacts, KnownBits, Pointer, Visit};
 
 use super::memory::type_number;
-use super::{Check, WordUse, known_bits};
+use super::{Check, WordUse};
 use crate::profile::AdjustHead;
 
 /// `BPF_F_INDEX_MASK` and `BPF_F_CURRENT_CPU`.
 const CURRENT_CPU: u64 = 0xffff_ffff;
 
-pub(super) fn helper(check: &mut Check<'_>, number: u32, call: CallFacts) {
+pub(super) fn helper(check: &mut Check<'_>, number: u32, visit: Visit<'_>) {
+    let call = visit.now.call.unwrap_or_default();
     let addresses = check.profile.helpers;
     match number {
         1 => map(check, "map_lookup", addresses.map_lookup, call),
@@ -25,7 +26,10 @@ pub(super) fn helper(check: &mut Check<'_>, number: u32, call: CallFacts) {
             "the firmware has no random numbers",
             "hash something of the packet instead",
         ),
-        25 => perf_event_output(check, addresses.perf_event_output, call),
+        25 => {
+            perf_event_output(check, addresses.perf_event_output, call);
+            event_kind(check, call, visit.before.call);
+        }
         44 => adjust_head(check),
         65 if !check.profile.adjust_tail => check.hook(
             "adjust_tail not supported by FW",
@@ -69,29 +73,27 @@ fn map(check: &mut Check<'_>, name: &str, address: u16, call: CallFacts) {
 }
 
 /// A key, value or event must be on the stack, at a constant place that is a multiple of 4.
-fn stack_argument(check: &mut Check<'_>, name: &str, argument: Option<PointerFacts>) {
-    let to = argument.map(|pointer| pointer.to);
-    let (Some(pointer), Some(Pointer::Stack { .. })) = (argument, to) else {
+fn stack_argument(check: &mut Check<'_>, name: &str, argument: Argument) {
+    let to = argument.pointer().map(|pointer| pointer.to);
+    let (Some(pointer), Some(Pointer::Stack { .. })) = (argument.pointer(), to) else {
         return check.hook(
             format!("{name}: unsupported ptr type {}", type_number(to)),
             format!("{name} takes what is on the stack only"),
             "copy it into a local variable",
         );
     };
-    if pointer.id != 0 {
+    if pointer.is_variable() {
         return check.hook(
             format!("{name}: variable pointer"),
             format!("{name} takes a constant place on the stack only"),
             "use a local variable of its own",
         );
     }
-    if pointer.offset % 4 != 0 {
+    let place = pointer.place();
+    if place % 4 != 0 {
         check.hook(
-            format!("{name}: unaligned stack pointer {}", -pointer.offset),
-            format!(
-                "the data of {name} is at {} from the frame pointer",
-                pointer.offset
-            ),
+            format!("{name}: unaligned stack pointer {}", -place),
+            format!("the data of {name} is at {place} from the frame pointer"),
             "align the variable to 4 bytes",
         );
     }
@@ -99,7 +101,7 @@ fn stack_argument(check: &mut Check<'_>, name: &str, argument: Option<PointerFac
 
 /// Words that are added to may only be set to zero: the card keeps them in another byte order.
 fn update(check: &mut Check<'_>, call: CallFacts) {
-    let (Some(map), Some(value)) = (call.map, call.arg3) else {
+    let (Some(map), Some(value)) = (call.map, call.arg3.pointer()) else {
         return;
     };
     let size = check
@@ -112,7 +114,7 @@ fn update(check: &mut Check<'_>, call: CallFacts) {
             continue;
         }
         if check.map_words.get(&(map, byte / 4)) == Some(&WordUse::Counted) {
-            let place = -(value.offset + byte) - 1;
+            let place = -(value.place() + byte) - 1;
             return check.hook(
                 format!(
                     "value at offset {byte}/{place} may be non-zero, bpf_map_update_elem() is required to initialize atomic counters to zero to avoid offload endian issues"
@@ -133,22 +135,42 @@ fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
             "count in a map",
         );
     }
-    let flags = call.arg3_range.unwrap_or(Range::FULL);
-    let is_current = flags
-        .as_constant()
-        .is_some_and(|flags| flags & CURRENT_CPU == CURRENT_CPU);
-    if !is_current && call.arg3_range.is_some() {
+    let flags = match call.arg3 {
+        Argument::Number(bits) => bits,
+        Argument::Pointer(pointer) => pointer.variable,
+        Argument::Other => KnownBits::default(),
+    };
+    if flags.mask & CURRENT_CPU != 0 || flags.value & CURRENT_CPU != CURRENT_CPU {
         check.hook(
-            format!(
-                "event_output: must use BPF_F_CURRENT_CPU, var_off: {}",
-                known_bits(flags)
-            ),
+            format!("event_output: must use BPF_F_CURRENT_CPU, var_off: {flags}"),
             "events of the card have no CPU to choose",
             "pass BPF_F_CURRENT_CPU",
         );
     }
-    if let Some(Pointer::Stack { .. }) = call.arg4.map(|pointer| pointer.to) {
-        stack_argument(check, "event_output", call.arg4);
+    match call.arg4.pointer().map(|pointer| pointer.to) {
+        Some(Pointer::Stack { .. }) => stack_argument(check, "event_output", call.arg4),
+        None | Some(Pointer::MapValue { .. } | Pointer::Packet) => {}
+        Some(to) => check.hook(
+            format!(
+                "event_output: unsupported ptr type: {}",
+                type_number(Some(to))
+            ),
+            format!("events cannot be taken from {}", to.name()),
+            "copy it into a local variable",
+        ),
+    }
+}
+
+/// The kind of memory is built into the words, so all paths must agree on it.
+fn event_kind(check: &mut Check<'_>, call: CallFacts, before: Option<CallFacts>) {
+    let kind = |call: CallFacts| type_number(call.arg4.pointer().map(|pointer| pointer.to));
+    if let Some(before) = before.map(kind).filter(|before| *before != kind(call)) {
+        let now = kind(call);
+        check.hook(
+            format!("event_output: ptr type changed: {before} {now}"),
+            "on different paths, events are taken from different kinds of memory",
+            "call it once for each kind",
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 
 use iom_core::isa::{AtomicOp, Insn, Operand, Size, encode};
 use iom_core::module::ProgramType;
-use iom_core::verifier::{InsnFacts, Pointer, PointerFacts};
+use iom_core::verifier::{Pointer, PointerFacts, Visit};
 
 use super::{Check, Stage, WordUse};
 use crate::translate::{RX_QUEUE_INDEX, can_read_context};
@@ -16,7 +16,9 @@ pub(super) const fn type_number(pointer: Option<Pointer>) -> u32 {
         None => 1,
         Some(Pointer::Context) => 2,
         Some(Pointer::Map { .. }) => 3,
-        Some(Pointer::MapValue { .. } | Pointer::MapValueOrNull { .. }) => 4,
+        Some(Pointer::MapValue { .. }) => 4,
+        // With the flag PTR_MAYBE_NULL.
+        Some(Pointer::MapValueOrNull { .. }) => 4 | 1 << 8,
         Some(Pointer::Stack { .. }) => 6,
         Some(Pointer::PacketMeta) => 7,
         Some(Pointer::Packet) => 8,
@@ -24,8 +26,8 @@ pub(super) const fn type_number(pointer: Option<Pointer>) -> u32 {
     }
 }
 
-pub(super) fn load(check: &mut Check<'_>, size: Size, off: i16, facts: &InsnFacts) {
-    let Some(pointer) = base(check, facts) else {
+pub(super) fn load(check: &mut Check<'_>, size: Size, off: i16, visit: Visit<'_>) {
+    let Some(pointer) = base(check, visit) else {
         return;
     };
     match pointer.to {
@@ -41,15 +43,15 @@ pub(super) fn load(check: &mut Check<'_>, size: Size, off: i16, facts: &InsnFact
                 "read it on the host, or do without",
             );
         }
-        Pointer::Stack { .. } => stack_access(check, size, off, pointer),
         Pointer::MapValue { map } => {
             map_value(check, map, size, off, pointer, WordUse::Read);
         }
         _ => {}
     }
+    same_kind(check, visit, pointer);
 }
 
-pub(super) fn store(check: &mut Check<'_>, size: Size, off: i16, src: Operand, facts: &InsnFacts) {
+pub(super) fn store(check: &mut Check<'_>, off: i16, src: Operand, visit: Visit<'_>) {
     let Operand::Reg(_) = src else {
         // The hook accepts it without a look; the translator then knows no pointer.
         return check.refuse(
@@ -59,21 +61,20 @@ pub(super) fn store(check: &mut Check<'_>, size: Size, off: i16, src: Operand, f
             "store a variable that the compiler cannot fold, or compile with -mcpu=v3 or lower",
         );
     };
-    if facts.pointer.map(|pointer| pointer.to) == Some(Pointer::Context) {
-        return store_context(check, off);
+    if visit.now.pointer.map(|pointer| pointer.to) == Some(Pointer::Context) {
+        store_context(check, off);
     }
-    let Some(pointer) = base(check, facts) else {
+    let Some(pointer) = base(check, visit) else {
         return;
     };
-    match pointer.to {
-        Pointer::Stack { .. } => stack_access(check, size, off, pointer),
-        Pointer::MapValue { .. } => check.hook(
+    if let Pointer::MapValue { .. } = pointer.to {
+        check.hook(
             "map writes not supported",
             "a map value can be read and added to, not written",
             "count with __sync_fetch_and_add, call bpf_map_update_elem, or write from user space",
-        ),
-        _ => {}
+        );
     }
+    same_kind(check, visit, pointer);
 }
 
 fn store_context(check: &mut Check<'_>, off: i16) {
@@ -99,7 +100,7 @@ pub(super) fn atomic(
     op: AtomicOp,
     size: Size,
     off: i16,
-    facts: &InsnFacts,
+    visit: Visit<'_>,
 ) {
     if op != (AtomicOp::Add { fetch: false }) {
         let bytes = encode(&[insn]);
@@ -112,15 +113,15 @@ pub(super) fn atomic(
             "use additions and ignore what they return",
         );
     }
-    let to = facts.pointer.map(|pointer| pointer.to);
-    let (Some(pointer), Some(Pointer::MapValue { map })) = (facts.pointer, to) else {
+    let to = visit.now.pointer.map(|pointer| pointer.to);
+    let (Some(pointer), Some(Pointer::MapValue { map })) = (visit.now.pointer, to) else {
         return check.hook(
             format!("atomic add not to a map value pointer: {}", type_number(to)),
             "atomic additions are for map values only",
             "count in a map",
         );
     };
-    if facts.addend.is_none() {
+    if visit.now.addend.is_none() {
         check.hook(
             "atomic add not of a scalar: 2",
             "what is added must be a number",
@@ -128,20 +129,23 @@ pub(super) fn atomic(
         );
     }
     map_value(check, map, size, off, pointer, WordUse::Counted);
+    same_kind(check, visit, pointer);
 }
 
 /// The base, if it is of a kind that can be followed.
-fn base(check: &mut Check<'_>, facts: &InsnFacts) -> Option<PointerFacts> {
-    let Some(pointer) = facts.pointer else {
+fn base(check: &mut Check<'_>, visit: Visit<'_>) -> Option<PointerFacts> {
+    let Some(pointer) = visit.now.pointer else {
         check.hook(
-            "ptr type changed for instruction",
-            "what this pointer points to depends on the path, or is not known",
+            format!("unsupported ptr type: {}", type_number(None)),
+            "access through something that is no pointer",
             ONE_KIND,
         );
         return None;
     };
     match pointer.to {
-        Pointer::Context | Pointer::Packet | Pointer::MapValue { .. } | Pointer::Stack { .. } => {
+        Pointer::Context | Pointer::Packet | Pointer::MapValue { .. } => Some(pointer),
+        Pointer::Stack { .. } => {
+            stack_access(check, visit, pointer);
             Some(pointer)
         }
         Pointer::PacketMeta
@@ -158,25 +162,40 @@ fn base(check: &mut Check<'_>, facts: &InsnFacts) -> Option<PointerFacts> {
     }
 }
 
-fn stack_access(check: &mut Check<'_>, size: Size, off: i16, pointer: PointerFacts) {
-    if pointer.id != 0 {
+/// The place is built into the words, or, where it differs by path, its alignment.
+fn stack_access(check: &mut Check<'_>, visit: Visit<'_>, pointer: PointerFacts) {
+    if pointer.is_variable() {
         return check.hook(
             "variable ptr stack access",
             "the place on the stack is not constant",
             "use constant indexes into local arrays",
         );
     }
-    let bytes = size.bytes() as i64;
-    let offset = pointer.offset + i64::from(off);
-    if offset.rem_euclid(bytes) != 0 {
-        check.refuse(
-            Stage::KernelVerifier,
-            format!(
-                "misaligned stack access off (0; 0)+{}+{off} size {bytes}",
-                pointer.offset
-            ),
-            format!("access of {bytes} bytes at {offset} from the frame pointer"),
-            "align it to its size",
+    let Some(before) = visit.before.pointer else {
+        return;
+    };
+    let (was, is) = (before.place(), pointer.place());
+    if (was != is || before.differs_by_path) && was % 4 != is % 4 {
+        check.hook(
+            format!("stack access changed location was:{was} is:{is}"),
+            format!("the place on the stack is {was} or {is}, depending on the path"),
+            "align both to 4 bytes, or use one of them",
+        );
+    }
+}
+
+/// The kind of memory is built into the words, so all paths must agree on it.
+fn same_kind(check: &mut Check<'_>, visit: Visit<'_>, pointer: PointerFacts) {
+    let before = visit
+        .before
+        .pointer
+        .map(|before| type_number(Some(before.to)));
+    let now = type_number(Some(pointer.to));
+    if let Some(before) = before.filter(|before| *before != now) {
+        check.hook(
+            format!("ptr type changed for instruction {before} -> {now}"),
+            "what this pointer points to depends on the path",
+            ONE_KIND,
         );
     }
 }
@@ -189,14 +208,14 @@ fn map_value(
     pointer: PointerFacts,
     new: WordUse,
 ) {
-    if pointer.id != 0 || pointer.differs_by_path {
+    if pointer.is_variable() {
         return check.hook(
             "map value offset is variable",
             "the place in the map value is not constant",
             "use a constant index into the value, or one entry for each",
         );
     }
-    let (offset, bytes) = (pointer.offset + i64::from(off), size.bytes() as i64);
+    let (offset, bytes) = (pointer.place() + i64::from(off), size.bytes() as i64);
     let value = check.module.maps.get(map as usize);
     let value_size = value.map_or(0, |spec| i64::from(spec.value_size));
     if offset < 0 || offset + bytes > value_size {

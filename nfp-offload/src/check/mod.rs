@@ -6,16 +6,17 @@ mod arithmetic;
 mod call;
 mod maps;
 mod memory;
-mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use iom_core::isa::{ByteOrder, CallTarget, Imm64, Insn, encode};
 use iom_core::module::{Module, Program, ProgramType};
-use iom_core::verifier::{Facts, InsnFacts, Range};
+use iom_core::verifier::{
+    Argument, Facts, KnownBits, Options, Refusal, Rules, Visit, verify_with_facts,
+};
 
 use crate::profile::FirmwareProfile;
-use crate::translate::{layout, stack_bytes};
+use crate::translate::{layout, mark_removed, stack_bytes};
 
 /// A step of the load, in the order in which they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,10 +25,10 @@ pub enum Stage {
     FirmwareCapabilities,
     /// Maps are created on the card.
     MapCreate,
+    /// The driver's hook in the kernel's verifier, which is asked before an instruction is checked.
+    NfpVerifier,
     /// The kernel's own verifier.
     KernelVerifier,
-    /// The driver's hook in it.
-    NfpVerifier,
     /// Translation.
     Translate,
     /// The program is attached to the port.
@@ -63,13 +64,9 @@ pub struct Reason {
     pub fix: Option<&'static str>,
 }
 
-/// Every reason against offloading, the one that the driver would name first in front.
-pub fn check(
-    module: &Module,
-    entry: usize,
-    facts: &Facts,
-    profile: &FirmwareProfile,
-) -> Vec<Reason> {
+/// A program's facts, up to where the kernel's verifier refuses it, and every reason against
+/// offloading it, the one that the driver would name first in front.
+pub fn check(module: &Module, entry: usize, profile: &FirmwareProfile) -> (Facts, Vec<Reason>) {
     let program = &module.programs[entry];
     let mut check = Check {
         module,
@@ -79,17 +76,47 @@ pub fn check(
         reasons: Vec::new(),
         map_words: BTreeMap::new(),
         updated: BTreeSet::new(),
+        refused: BTreeSet::new(),
     };
     check.firmware();
     maps::check(&mut check);
-    for slot in order::visited(program, facts) {
-        check.slot = Some(slot);
-        check.insn(program.insns[slot], &facts.insns[slot]);
-    }
+    let (verification, mut facts) =
+        verify_with_facts(module, program, OPTIONS, &mut |visit| check.visit(visit));
     check.slot = None;
-    check.limits(facts);
-    check.reasons.sort_by_key(|reason| reason.stage);
-    check.reasons
+    mark_removed(program, &mut facts);
+    if facts.complete {
+        check.limits(&facts);
+    }
+    if let Some(refusal) = verification.refusal {
+        check.verifier(&refusal);
+    }
+    // The translator goes through the program in its own order.
+    check.reasons.sort_by_key(|reason| {
+        let slot = reason.insn.filter(|_| reason.stage == Stage::Translate);
+        (reason.stage, slot)
+    });
+    (facts, check.reasons)
+}
+
+/// How Linux verifies an offloaded program, by the rules of the version that the driver's words were
+/// recorded with.
+const OPTIONS: Options = Options {
+    offloaded: true,
+    rules: Rules::Linux6_1,
+    strict_alignment: false,
+    frequent_states: false,
+    keep_ranges: false,
+};
+
+/// Facts that hold on all paths, not only on those that the kernel's verifier follows; unless there
+/// are too many.
+pub fn facts_of_all_paths(module: &Module, program: &Program) -> Option<Facts> {
+    let options = Options {
+        keep_ranges: true,
+        ..OPTIONS
+    };
+    let (_, facts) = verify_with_facts(module, program, options, &mut |_| {});
+    facts.complete.then_some(facts)
 }
 
 /// How a word of a map value is used.
@@ -119,9 +146,31 @@ struct Check<'a> {
     map_words: BTreeMap<(u32, i64), WordUse>,
     /// Map-value words that an update may set to something other than zero.
     updated: BTreeSet<(u32, i64)>,
+    /// Slots that have a reason; later visits do not repeat it.
+    refused: BTreeSet<usize>,
 }
 
 impl Check<'_> {
+    /// A visit of an instruction, before the kernel's verifier looks at it.
+    fn visit(&mut self, visit: Visit<'_>) {
+        if self.refused.contains(&visit.slot) {
+            return;
+        }
+        let known = self.reasons.len();
+        self.slot = Some(visit.slot);
+        self.insn(self.program.insns[visit.slot], visit);
+        if self.reasons.len() > known {
+            self.refused.insert(visit.slot);
+        }
+    }
+
+    /// What the kernel's own verifier says.
+    fn verifier(&mut self, refusal: &Refusal) {
+        self.slot = Some(refusal.insn).filter(|insn| *insn < self.program.insns.len());
+        let driver = refusal.messages.join("\n");
+        self.refuse(Stage::KernelVerifier, driver, refusal.reason.clone(), None);
+    }
+
     fn refuse(
         &mut self,
         stage: Stage,
@@ -169,14 +218,14 @@ impl Check<'_> {
         }
     }
 
-    fn insn(&mut self, insn: Insn, facts: &InsnFacts) {
+    fn insn(&mut self, insn: Insn, visit: Visit<'_>) {
         match insn {
             Insn::Alu {
                 op,
                 width,
                 dst: _,
                 src,
-            } => arithmetic::check(self, insn, op, width, src, facts),
+            } => arithmetic::check(self, insn, op, width, src, visit.so_far),
             Insn::ByteSwap {
                 order: ByteOrder::Big,
                 ..
@@ -210,14 +259,14 @@ impl Check<'_> {
             }
             Insn::Load {
                 size, base: _, off, ..
-            } => memory::load(self, size, off, facts),
-            Insn::Store { size, off, src, .. } => memory::store(self, size, off, src, facts),
+            } => memory::load(self, size, off, visit),
+            Insn::Store { off, src, .. } => memory::store(self, off, src, visit),
             Insn::Atomic { op, size, off, .. } => {
-                memory::atomic(self, insn, op, size, off, facts);
+                memory::atomic(self, insn, op, size, off, visit);
             }
             Insn::Call {
                 target: CallTarget::Helper(number),
-            } => call::helper(self, number, facts.call.unwrap_or_default()),
+            } => call::helper(self, number, visit),
             Insn::Call {
                 target: CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
             } => self.refuse(
@@ -229,7 +278,7 @@ impl Check<'_> {
             Insn::Jump { long: true, .. } | Insn::MayGoto { .. } => {
                 self.opcode(insn, "the driver does not know this jump", CPU_V3);
             }
-            Insn::Exit => self.exit(facts.result),
+            Insn::Exit => self.exit(visit.now.result),
         }
     }
 
@@ -244,26 +293,30 @@ impl Check<'_> {
     }
 
     /// TC programs may only return what the firmware can tell apart.
-    fn exit(&mut self, result: Option<Range>) {
+    fn exit(&mut self, result: Option<Argument>) {
         const STOLEN_SHOT_QUEUED: [u64; 3] = [2, 4, 5];
         const REDIRECT: u64 = 7;
-        let in_entry = self
-            .slot
-            .is_none_or(|slot| self.program.function_of(slot) == 0);
-        if self.program.program_type != ProgramType::SchedCls || !in_entry {
+        if self.program.program_type != ProgramType::SchedCls {
             return;
         }
-        let Some(range) = result else { return };
+        let result = result.unwrap_or_default();
         let fix = "return TC_ACT_SHOT, TC_ACT_STOLEN, TC_ACT_QUEUED or TC_ACT_UNSPEC as constants";
-        match range.as_constant() {
-            None => self.hook(
-                format!("unsupported exit state: 1, var_off: {}", known_bits(range)),
-                format!(
-                    "the return value must be a constant, it is {} to {}",
-                    range.min, range.max
-                ),
-                fix,
-            ),
+        match result.as_constant() {
+            None => {
+                let (to, bits) = match result {
+                    Argument::Number(bits) => (None, bits),
+                    Argument::Pointer(pointer) => (Some(pointer.to), pointer.variable),
+                    Argument::Other => (None, KnownBits::default()),
+                };
+                let kind = memory::type_number(to);
+                self.hook(
+                    format!("unsupported exit state: {kind}, var_off: {bits}"),
+                    format!(
+                        "the return value must be a constant; of its bits this is known: {bits}"
+                    ),
+                    fix,
+                );
+            }
             Some(value) if value <= REDIRECT && !STOLEN_SHOT_QUEUED.contains(&value) => self.hook(
                 format!("unsupported exit state: 1, imm: {value:x}"),
                 format!("the card cannot carry out TC action {value}"),
@@ -285,7 +338,7 @@ impl Check<'_> {
             );
         }
         let split = (u32::from(self.profile.inline_mtu) * 64).saturating_sub(32);
-        let looks = facts.packet_bytes.unwrap_or(0).min(self.profile.port_mtu);
+        let looks = facts.last_packet_byte.min(self.profile.port_mtu);
         if split < looks {
             self.refuse(
                 Stage::Load,
@@ -295,16 +348,6 @@ impl Check<'_> {
             );
         }
     }
-}
-
-/// A number as the kernel prints what it knows of its bits (`tnum_strn` of `tnum_range`).
-fn known_bits(range: Range) -> String {
-    let differing = range.min ^ range.max;
-    let mask = match differing.leading_zeros() {
-        0 => u64::MAX,
-        zeros => (1u64 << (64 - zeros)) - 1,
-    };
-    format!("({:#x}; {mask:#x})", range.min & !mask).replace("(0x0;", "(0;")
 }
 
 const CPU_V3: &str = "compile with -mcpu=v3 or lower";

@@ -2,7 +2,7 @@
 
 use iom_core::isa::{CallTarget, Insn, Reg};
 use iom_core::module::Program;
-use iom_core::verifier::{Facts, Range};
+use iom_core::verifier::Facts;
 
 use super::emit::{Emitter, PACKET_ADDRESS, PACKET_LEN, SCRATCH, low};
 use crate::isa::{AluOp, Condition, Operand, ShiftControl};
@@ -29,8 +29,8 @@ pub(super) fn is_short(program: &Program, facts: &Facts, profile: &FirmwareProfi
     else {
         return false;
     };
-    let range = facts.call.and_then(|call| call.arg2_range);
-    let Some(delta) = range.and_then(Range::as_constant) else {
+    let call = facts.call.filter(|call| !call.arg2_differs);
+    let Some(delta) = call.and_then(|call| call.arg2.as_constant()) else {
         return false;
     };
     let delta = delta as i32;

@@ -44,7 +44,7 @@ pub(super) fn helper(
 /// Map operations: table id in A0, return address in B0, key at local-memory index 0, and the
 /// value of an update at index 2.
 fn map(translator: &mut Translator<'_>, number: u32, call: CallFacts) {
-    let at_base = call.arg2.is_some_and(|key| {
+    let at_base = call.arg2.pointer().is_some_and(|key| {
         !key.differs_by_path && stack_offset(translator.stack_depth, 0, key) == 0
     });
     let emit = &mut translator.emit;
@@ -72,7 +72,7 @@ fn routine(emit: &mut Emitter, number: u32, register: Operand, value: Operand) {
 
 /// Events: the kind of memory in A1, as the kernel numbers it.
 fn perf_event_output(emit: &mut Emitter, call: CallFacts) {
-    let kind = match call.arg4.map(|pointer| pointer.to) {
+    let kind = match call.arg4.pointer().map(|pointer| pointer.to) {
         Some(Pointer::MapValue { .. }) => 4,
         Some(Pointer::Stack { .. }) => 6,
         Some(Pointer::Packet) => 8,

@@ -105,7 +105,7 @@ fn store(
 
 /// Offset of the frame's end plus that of the access: its place above the stack's base.
 pub(super) fn stack_offset(depth: u32, off: i16, pointer: PointerFacts) -> i64 {
-    i64::from(depth) + i64::from(off) + pointer.offset
+    i64::from(depth) + i64::from(off) + pointer.place()
 }
 
 /// A field of the context.

@@ -53,6 +53,7 @@ fn options(vector: &Vector) -> Options {
     Options {
         strict_alignment: strict || vector.alignment == Some(Alignment::Strict),
         frequent_states: vector.load_flags & TEST_STATE_FREQ != 0,
+        ..Options::default()
     }
 }
 
