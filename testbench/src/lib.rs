@@ -17,6 +17,7 @@ pub mod exit;
 pub mod kept_packets;
 pub mod known;
 pub mod lane;
+pub mod load_args;
 pub mod manifest;
 pub mod map_files;
 pub mod map_pairs;

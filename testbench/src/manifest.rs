@@ -30,6 +30,12 @@ pub struct Manifest {
     /// Global variables that get another value before the program is loaded, as with `--set`.
     #[serde(default)]
     pub parameters: BTreeMap<String, Parameter>,
+    /// Maps that get another size before they are created, as with `--max-entries`.
+    #[serde(default)]
+    pub max_entries: BTreeMap<String, u32>,
+    /// The network that `fib_lookup` and `check_mtu` see, unless `--fib` names another: a file
+    /// beside the manifest.
+    pub fib: Option<PathBuf>,
     /// Contents of maps before the first packet: a file beside the manifest, in the form of
     /// `--seed-maps`.
     pub seed: Option<PathBuf>,

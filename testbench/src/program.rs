@@ -11,11 +11,12 @@ use anyhow::Context;
 use iom_core::abi::{BackendError, Refusal};
 use iom_core::isa::{AsmError, assemble};
 use iom_core::module::{Module, ProgramType};
+use iom_core::object::load_raw_object;
 use iom_core::object::raw::raw_program;
 use iom_core::object::vector::{Vector, VectorError, load_vector};
-use iom_core::object::{load_raw_object, set_parameters};
 
 use crate::exit::Failure;
+use crate::load_args::LoadArgs;
 use crate::manifest::Manifest;
 use crate::target_kernel::TargetKernel;
 
@@ -32,17 +33,7 @@ pub struct ProgramArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    kernel: TargetKernel,
-    /// Give a global variable another value before the program is loaded: a number, true or false,
-    /// an enumerator, text, bytes as 0x…, elements with commas; NAME may be var.member or var[1]
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parameter)]
-    parameters: Vec<(String, String)>,
-}
-
-fn parameter(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=');
-    let (name, value) = parts.ok_or("a parameter is NAME=VALUE")?;
-    Ok((name.trim().to_owned(), value.to_owned()))
+    load: LoadArgs,
 }
 
 /// Which of a module's programs is meant.
@@ -61,6 +52,8 @@ pub struct Selection {
 pub struct LoadedProgram {
     /// Where it was read from; `-` for standard input.
     pub path: PathBuf,
+    /// How it was loaded, with what its manifest says.
+    pub load: LoadArgs,
     /// The module.
     pub module: Arc<Module>,
     /// Index of the program that is meant.
@@ -71,6 +64,8 @@ pub struct LoadedProgram {
     pub seed: Option<PathBuf>,
     /// Map contents in the manifest itself, in the form of the file; goes over it.
     pub inline_seed: Option<serde_json::Value>,
+    /// The network that the manifest names, as a file.
+    pub fib: Option<PathBuf>,
     /// What the vector says beyond the program, if it was one.
     pub vector: Option<Arc<Vector>>,
 }
@@ -82,37 +77,25 @@ pub struct ProgramFile {
     pub module: Module,
     /// The vector that it was, if it was one.
     pub vector: Option<Arc<Vector>>,
+    /// The manifest beside it, if there is one about it.
+    pub manifest: Option<Manifest>,
+    /// How it was loaded, with what its manifest says.
+    pub load: LoadArgs,
 }
 
 impl ProgramArgs {
     /// A program file, with nothing said about which of its programs is meant.
     pub fn at(path: PathBuf) -> Self {
-        Self {
-            path,
-            selection: Selection::default(),
-            kernel: TargetKernel::default(),
-            parameters: Vec::new(),
-        }
+        Self::of(path, Selection::default(), LoadArgs::default())
     }
 
-    /// A program file, which of its programs is meant, and the kernel that it is made for.
-    pub fn of(path: PathBuf, selection: Selection, kernel: TargetKernel) -> Self {
+    /// A program file, which of its programs is meant, and how it is loaded.
+    pub fn of(path: PathBuf, selection: Selection, load: LoadArgs) -> Self {
         Self {
             path,
             selection,
-            kernel,
-            parameters: Vec::new(),
+            load,
         }
-    }
-
-    /// The words of a command line that load a program of this name for the same kernel.
-    pub fn words(&self, name: &str) -> Vec<String> {
-        let mut words = vec!["--program".to_owned(), name.to_owned()];
-        words.extend(self.kernel.words());
-        for (name, value) in &self.parameters {
-            words.extend(["--set".to_owned(), format!("{name}={value}")]);
-        }
-        words
     }
 
     /// Reads the program and chooses: what the command line says, else the manifest beside the
@@ -121,43 +104,33 @@ impl ProgramArgs {
     /// # Errors
     /// An input that cannot be read or is ambiguous (exit code 2), a program that is refused (3).
     pub fn load(&self) -> anyhow::Result<LoadedProgram> {
-        let ProgramFile { mut module, vector } = read_program(&self.path, &self.kernel)?;
-        let manifest = if is_stdin(&self.path) {
-            None
-        } else {
-            Manifest::beside(&self.path)?
-        };
+        let ProgramFile {
+            module,
+            vector,
+            manifest,
+            load,
+        } = read_program(&self.path, &self.load)?;
         let mut selection = self.selection.clone();
-        if let Some(manifest) = &manifest {
-            module.name.clone_from(&manifest.name);
-            if selection.program.is_none() && selection.section.is_none() {
-                selection.program.clone_from(&manifest.program);
-                selection.section.clone_from(&manifest.section);
-            }
+        if let Some(manifest) = &manifest
+            && selection.program.is_none()
+            && selection.section.is_none()
+        {
+            selection.program.clone_from(&manifest.program);
+            selection.section.clone_from(&manifest.section);
         }
-        let of_manifest = manifest.iter().flat_map(|manifest| &manifest.parameters);
-        let of_manifest: Vec<_> = of_manifest
-            .map(|(name, value)| (name.clone(), value.to_string()))
-            .collect();
-        let parameters = of_manifest.iter().chain(&self.parameters);
-        set_parameters(
-            &mut module,
-            parameters.map(|(name, value)| (&**name, &**value)),
-        )
-        .with_context(|| self.path.display().to_string())?;
         let entry = selection.only(&module)?;
-        let inline = manifest
-            .as_ref()
-            .filter(|manifest| !manifest.maps.is_empty());
+        let manifest = manifest.as_ref();
+        let inline = manifest.filter(|manifest| !manifest.maps.is_empty());
+        let beside = |path: &PathBuf| self.path.with_file_name(path);
         Ok(LoadedProgram {
             path: self.path.clone(),
+            load,
             module: Arc::new(module),
             entry,
-            ports: manifest.as_ref().map_or(0, |manifest| manifest.ports.len()),
+            ports: manifest.map_or(0, |manifest| manifest.ports.len()),
             inline_seed: inline.map(|manifest| manifest.maps.clone().into_iter().collect()),
-            seed: manifest
-                .and_then(|manifest| manifest.seed)
-                .map(|seed| self.path.with_file_name(seed)),
+            seed: manifest.and_then(|manifest| manifest.seed.as_ref().map(beside)),
+            fib: manifest.and_then(|manifest| manifest.fib.as_ref().map(beside)),
             vector,
         })
     }
@@ -286,13 +259,32 @@ enum Form {
     Vector,
 }
 
-/// Reads a program input; `-` is standard input.
+/// Reads a program input and sets what the command line and the manifest beside it set; `-` is
+/// standard input.
 ///
 /// # Errors
 /// An input that cannot be read or is no program (exit code 2), or one that is refused (3).
-pub fn read_program(path: &Path, kernel: &TargetKernel) -> anyhow::Result<ProgramFile> {
+pub fn read_program(path: &Path, load: &LoadArgs) -> anyhow::Result<ProgramFile> {
     let bytes = read_bytes(path)?;
-    parse(path, &bytes, form_of(path, &bytes), kernel)
+    let (mut module, vector) = parse(path, &bytes, form_of(path, &bytes), &load.kernel)?;
+    let manifest = if is_stdin(path) {
+        None
+    } else {
+        Manifest::beside(path)?
+    };
+    let mut load = load.clone();
+    if let Some(manifest) = &manifest {
+        module.name.clone_from(&manifest.name);
+        load = load.over(manifest);
+    }
+    load.apply(&mut module)
+        .with_context(|| path.display().to_string())?;
+    Ok(ProgramFile {
+        module,
+        vector,
+        manifest,
+        load,
+    })
 }
 
 /// Reads a program input that is to run on its own, without a packet: where an object has no
@@ -303,7 +295,7 @@ pub fn read_program(path: &Path, kernel: &TargetKernel) -> anyhow::Result<Progra
 pub fn read_raw_program(path: &Path) -> anyhow::Result<Module> {
     let bytes = read_bytes(path)?;
     let form = form_of(path, &bytes);
-    let mut module = parse(path, &bytes, form, &TargetKernel::default())?.module;
+    let (mut module, _) = parse(path, &bytes, form, &TargetKernel::default())?;
     let empty = module.programs.is_empty() && module.refused.is_empty();
     if form == Form::Object && empty {
         let raw = load_raw_object(&bytes, &module.name);
@@ -366,7 +358,7 @@ fn parse(
     bytes: &[u8],
     form: Form,
     kernel: &TargetKernel,
-) -> anyhow::Result<ProgramFile> {
+) -> anyhow::Result<(Module, Option<Arc<Vector>>)> {
     let shown = path.display();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let module = match form {
@@ -400,13 +392,10 @@ fn parse(
         }
         Form::Vector => return vector(path, bytes, &stem),
     };
-    Ok(ProgramFile {
-        module,
-        vector: None,
-    })
+    Ok((module, None))
 }
 
-fn vector(path: &Path, bytes: &[u8], stem: &str) -> anyhow::Result<ProgramFile> {
+fn vector(path: &Path, bytes: &[u8], stem: &str) -> anyhow::Result<(Module, Option<Arc<Vector>>)> {
     let vector = load_vector(bytes, stem).map_err(|error| {
         let message = format!("{}: {error}", path.display());
         match &error {
@@ -414,10 +403,7 @@ fn vector(path: &Path, bytes: &[u8], stem: &str) -> anyhow::Result<ProgramFile> 
             _ => Failure::usage(message),
         }
     })?;
-    Ok(ProgramFile {
-        module: vector.module.clone(),
-        vector: Some(Arc::new(vector)),
-    })
+    Ok((vector.module.clone(), Some(Arc::new(vector))))
 }
 
 /// The message with its line and a mark under the place.

@@ -1,6 +1,6 @@
 //! Arguments that `iom run` and `iom check` share: captures, queues, seeds and limits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -132,8 +132,9 @@ impl FromStr for PacketRange {
 }
 
 impl ReplayArgs {
-    /// Ports, queues and environment; `named` is how many ports the manifest names.
-    pub fn setup(&self, named: usize) -> anyhow::Result<Setup> {
+    /// Ports, queues and environment; `named` is how many ports the manifest names, `fib` the
+    /// network that it names.
+    pub fn setup(&self, named: usize, fib: Option<&Path>) -> anyhow::Result<Setup> {
         if let Some(queue) = self.rss_table.iter().find(|queue| **queue >= self.queues) {
             return Err(Failure::usage(format!(
                 "--rss-table names queue {queue}, but there are {} (--queues)",
@@ -161,13 +162,13 @@ impl ReplayArgs {
             queues: self.queues,
             cpus: self.queues,
             environment,
-            network: self.network()?,
+            network: self.network(fib)?,
         })
     }
 
-    /// The network of `--fib`.
-    fn network(&self) -> anyhow::Result<Option<Arc<Network>>> {
-        let Some(path) = &self.fib else {
+    /// The network of `--fib`, else that of the manifest.
+    fn network(&self, named: Option<&Path>) -> anyhow::Result<Option<Arc<Network>>> {
+        let Some(path) = self.fib.as_deref().or(named) else {
             return Ok(None);
         };
         let place = || format!("reading the FIB {}", path.display());

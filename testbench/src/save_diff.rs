@@ -12,14 +12,12 @@ use crate::exit::Failure;
 use crate::kept_packets::{self, KeptPacket};
 use crate::map_files;
 use crate::mask::Mask;
-use crate::program::{LoadedProgram, ProgramArgs};
+use crate::program::LoadedProgram;
 use crate::replay_args::{ReplayArgs, RssKey};
 
 /// What a check ran on, but for the packets.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// The program as the user named it.
-    pub named: &'a ProgramArgs,
     /// The program.
     pub program: &'a LoadedProgram,
     /// Captures and how they were replayed.
@@ -86,7 +84,8 @@ fn command(dir: &Path, object: &Path, case: &Case<'_>, replay: &ReplayArgs) -> V
         .map(|input| input.port as usize + 1);
     let ports = inputs.fold(ports, usize::max);
     let mut words: Vec<String> = vec!["iom".into(), "check".into(), object.display().to_string()];
-    words.extend(case.named.words(name));
+    words.extend(["--program".to_owned(), name.clone()]);
+    words.extend(program.load.words());
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
     for input in &replay.inputs {
         option("-i", format!("{}@{}", input.port, input.file));
@@ -100,7 +99,7 @@ fn command(dir: &Path, object: &Path, case: &Case<'_>, replay: &ReplayArgs) -> V
     if let Some(start_ns) = replay.start_ns {
         option("--start-ns", start_ns.to_string());
     }
-    if let Some(fib) = &replay.fib {
+    if let Some(fib) = replay.fib.as_ref().or(program.fib.as_ref()) {
         option("--fib", fib.display().to_string());
     }
     if replay.rss_key == RssKey::Symmetric {

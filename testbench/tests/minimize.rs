@@ -129,7 +129,7 @@ fn load(program: &LoadedProgram, edited: &Edited, setup: &Setup) -> anyhow::Resu
 }
 
 fn check(program: &LoadedProgram, edited: &Edited, replay: &ReplayArgs) -> Report {
-    let setup = replay.setup(1).unwrap();
+    let setup = replay.setup(1, None).unwrap();
     let lanes = load(program, edited, &setup).unwrap();
     let mut ingress = replay.ingress(&setup, frame_bytes(&lanes), 0);
     let check = CrossCheck {
@@ -167,7 +167,7 @@ fn replay(dir: &Path) -> ReplayArgs {
 }
 
 fn program(dir: &Path, replay: &ReplayArgs) -> LoadedProgram {
-    let environment = replay.setup(1).unwrap().environment;
+    let environment = replay.setup(1, None).unwrap().environment;
     let random = environment.random(60).next_u32();
     let path = dir.join("fault.bpf");
     // Jumps compare with sign-extended numbers: a register holds it instead.
@@ -191,7 +191,7 @@ fn two_packets_of_several_hundred_are_found_and_kept() {
 
     let trials = Trials {
         replay: &replay,
-        setup: &replay.setup(1).unwrap(),
+        setup: &replay.setup(1, None).unwrap(),
         pad_to: 0,
         masks: &Masks::default(),
         load: &|setup| load(&program, &TX_FOR_DROP, setup),
@@ -214,7 +214,6 @@ fn two_packets_of_several_hundred_are_found_and_kept() {
 
     let kept = dir.path().join("kept");
     let case = Case {
-        named: &ProgramArgs::at(program.path.clone()),
         program: &program,
         replay: &replay,
         seed_files: &[],
@@ -274,7 +273,7 @@ fn one_packet_is_enough_for_a_map() {
     assert_eq!(difference, Difference::Map(0));
     let trials = Trials {
         replay: &replay,
-        setup: &replay.setup(1).unwrap(),
+        setup: &replay.setup(1, None).unwrap(),
         pad_to: 0,
         masks: &Masks::default(),
         load: &|setup| load(&program, &six, setup),

@@ -552,6 +552,9 @@ fn with_default_size(spec: &MapSpec, cpus: u32) -> MapSpec {
     if spec.map_type == MapType::PerfEventArray && spec.max_entries == 0 {
         spec.max_entries = cpus;
     }
+    if let Some(inner) = &mut spec.inner {
+        **inner = with_default_size(inner, cpus);
+    }
     spec
 }
 

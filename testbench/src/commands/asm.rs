@@ -12,8 +12,8 @@ use iom_core::module::{Module, Program};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
+use crate::load_args::LoadArgs;
 use crate::program::{Selection, read_program};
-use crate::target_kernel::TargetKernel;
 
 /// Arguments of `iom asm`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub struct Args {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    kernel: TargetKernel,
+    load: LoadArgs,
     /// Write to this file [default: hex to standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub struct Args {
 /// # Errors
 /// A file that cannot be read or written, or that is no program.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let module = read_program(&args.file, &args.kernel)?.module;
+    let module = read_program(&args.file, &args.load)?.module;
     let index = args.selection.only(&module)?;
     let program = &module.programs[index];
     let bytes = encode(&program.insns);

@@ -131,7 +131,7 @@ impl Prepared {
         let engines = distinct(&args.backends)?;
         let program = args.program.load()?;
         let masks = Masks::new(&args.masks, &[&program.module])?;
-        let mut setup = args.replay.setup(program.ports)?;
+        let mut setup = args.replay.setup(program.ports, program.fib.as_deref())?;
         let cpus = engines.iter().map(|engine| engine.cpus());
         setup.cpus = cpus.fold(setup.queues, u32::max);
         let (lanes, engines, skipped) = load_lanes(args, &engines, &program, &setup)?;
@@ -191,7 +191,6 @@ impl Prepared {
 
     fn case<'a>(&'a self, args: &'a Args) -> Case<'a> {
         Case {
-            named: &args.program,
             program: &self.program,
             replay: &args.replay,
             seed_files: &args.seed_maps,

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::engine_args::EngineArgs;
 use crate::exit::{Exit, Failure};
 use crate::lane::{Lane, Setup};
+use crate::load_args::LoadArgs;
 use crate::map_files::Seeds;
 use crate::map_pairs::MapPairs;
 use crate::mask::{Mask, Masks};
@@ -22,7 +23,6 @@ use crate::program::{LoadedProgram, ProgramArgs, Selection};
 use crate::progress::Progress;
 use crate::replay_args::ReplayArgs;
 use crate::report;
-use crate::target_kernel::TargetKernel;
 
 /// Arguments of `iom diff`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub struct Args {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    kernel: TargetKernel,
+    load: LoadArgs,
     /// The program of B with this name, if it is not that of A
     #[arg(long, value_name = "NAME")]
     program_b: Option<String>,
@@ -84,7 +84,9 @@ const SIDES: [&str; 2] = ["A", "B"];
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let programs = load_programs(args)?;
     let [a, b] = &programs;
-    let mut setup = args.replay.setup(a.ports.max(b.ports))?;
+    let mut setup = args
+        .replay
+        .setup(a.ports.max(b.ports), a.fib.as_deref().or(b.fib.as_deref()))?;
     setup.cpus = setup.queues.max(args.backend.cpus());
     let lanes = [
         load_lane(args, 0, a, &setup, &args.seed_maps_a)?,
@@ -110,7 +112,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 fn load_programs(args: &Args) -> anyhow::Result<[LoadedProgram; 2]> {
     let load = |path: &PathBuf, selection: Selection| {
-        ProgramArgs::of(path.clone(), selection, args.kernel.clone()).load()
+        ProgramArgs::of(path.clone(), selection, args.load.clone()).load()
     };
     let mut second = args.selection.clone();
     if args.program_b.is_some() {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::asm::map_json;
 use crate::exit::Exit;
+use crate::load_args::LoadArgs;
 use crate::program::{Selection, read_program};
-use crate::target_kernel::TargetKernel;
 
 /// Arguments of `iom disasm`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub struct Args {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    kernel: TargetKernel,
+    load: LoadArgs,
     /// Machine-readable output
     #[arg(long)]
     json: bool,
@@ -35,7 +35,7 @@ pub struct Args {
 /// # Errors
 /// A file that cannot be read or is no program, or output that cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let module = read_program(&args.file, &args.kernel)?.module;
+    let module = read_program(&args.file, &args.load)?.module;
     let programs = args.selection.all(&module)?;
     if args.json {
         writeln!(out, "{}", to_json(&module, &programs))?;

@@ -114,7 +114,7 @@ const BATCH_PACKETS: usize = 512;
 /// Unreadable input, a refused program, a missing or failing backend, output that cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let program = args.program.load()?;
-    let setup = args.replay.setup(program.ports)?;
+    let setup = args.replay.setup(program.ports, program.fib.as_deref())?;
     let pinned = args
         .pin_dir
         .as_deref()

@@ -9,8 +9,8 @@ use iom_core::isa::encode;
 use iom_core::module::{Module, ProgramType};
 use iom_core::object::vector::load_vector;
 
+use crate::load_args::LoadArgs;
 use crate::program::read_program;
-use crate::target_kernel::TargetKernel;
 
 /// Longer programs are left out: a mutation of them is found by the first check or by none.
 const MAX_INSNS: usize = 1024;
@@ -34,7 +34,7 @@ pub fn read_originals(path: &Path) -> anyhow::Result<Vec<Candidate>> {
             .collect());
     }
     Ok(candidates(
-        &read_program(path, &TargetKernel::default())?.module,
+        &read_program(path, &LoadArgs::default())?.module,
     ))
 }
 
