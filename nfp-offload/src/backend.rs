@@ -15,8 +15,8 @@ use iom_core::module::ProgramType;
 use crate::check::Reason;
 use crate::cycles::Cost;
 use crate::machine::{
-    Config, CounterWidth, FRAME_LEN_MAX, Firmware, FirmwareFault, Helper, HelperCall, Memory,
-    MicroEngine, OutOfBounds, Program, map_address, map_pointer,
+    Config, CounterWidth, FRAME_LEN_MAX, Finding, Findings, Firmware, FirmwareFault, Helper,
+    HelperCall, Memory, MicroEngine, OutOfBounds, Program, map_address, map_pointer,
 };
 use crate::offload::{Request, offload};
 use crate::profile::FirmwareProfile;
@@ -35,6 +35,8 @@ pub struct Nfp {
     pub profile: FirmwareProfile,
     /// What becomes of the driver's defects.
     pub mode: DefectMode,
+    /// Runs note what a card might not forgive, in the totals.
+    pub strict: bool,
     /// Where runs add up what they cost, if somebody wants to know.
     pub totals: Option<Arc<Totals>>,
 }
@@ -44,7 +46,7 @@ pub struct Nfp {
 pub struct Totals(Mutex<Total>);
 
 /// See [`Totals`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Total {
     /// Packets.
     pub packets: u64,
@@ -52,19 +54,25 @@ pub struct Total {
     pub bytes: u64,
     /// Their costs.
     pub cost: Cost,
+    /// What strict mode noted.
+    pub findings: Findings,
 }
 
 impl Totals {
     /// As they are now.
     pub fn get(&self) -> Total {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let total = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        total.clone()
     }
 
-    fn add(&self, more: Total) {
+    fn add(&self, more: &Total, findings: &[Finding]) {
         let mut total = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         total.packets += more.packets;
         total.bytes += more.bytes;
         total.cost += more.cost;
+        for finding in findings {
+            total.findings.add(*finding);
+        }
     }
 }
 
@@ -74,6 +82,7 @@ impl Nfp {
         Self {
             profile,
             mode: DefectMode::Kept,
+            strict: false,
             totals: None,
         }
     }
@@ -107,6 +116,7 @@ impl Nfp {
             maps: maps.clone(),
             map_ids: table_ids(maps.iter().map(|map| map.spec())),
             environment,
+            strict: self.strict,
             totals: self.totals.clone(),
         }))
     }
@@ -214,6 +224,7 @@ struct Loaded {
     maps: MapSet,
     map_ids: Vec<u32>,
     environment: Environment,
+    strict: bool,
     totals: Option<Arc<Totals>>,
 }
 
@@ -232,7 +243,10 @@ impl Instance for Loaded {
             program: &self.program,
             first_words: &self.first_words,
             environment: self.environment,
-            engine: MicroEngine::new(Config::default()),
+            engine: MicroEngine::new(Config {
+                strict: self.strict,
+                ..Config::default()
+            }),
             card,
             totals: self.totals.as_deref(),
             total: Total::default(),
@@ -277,7 +291,7 @@ impl Worker for Context<'_> {
         }
         let total = std::mem::take(&mut self.total);
         if let Some(totals) = self.totals {
-            totals.add(total);
+            totals.add(&total, self.engine.findings());
         }
         Ok(())
     }

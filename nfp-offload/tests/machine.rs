@@ -9,8 +9,8 @@ use iom_core::object::vector::load_vector;
 use iom_nfp_offload::backend::{Nfp, table_ids};
 use iom_nfp_offload::cycles::program_cost;
 use iom_nfp_offload::machine::{
-    Config, CounterWidth, Firmware, FirmwareFault, Helper, HelperCall, MachineFault, Memory,
-    MicroEngine, OutOfBounds, Outcome, Program, map_pointer,
+    Config, CounterWidth, Finding, FindingKind, Firmware, FirmwareFault, Helper, HelperCall,
+    MachineFault, Memory, MicroEngine, OutOfBounds, Outcome, Program, map_pointer,
 };
 use iom_nfp_offload::profile::FirmwareProfile;
 use iom_nfp_offload::recorded::facts;
@@ -266,10 +266,13 @@ fn the_longest_path_costs_the_most() {
 }
 
 /// Every accepted program ends on every frame, and does the same again: nothing of one packet is
-/// left for the next.
+/// left for the next. None uses an index register before its value is there.
 #[test]
 fn recorded_programs_run_to_their_end() {
-    let mut engine = MicroEngine::new(Config::default());
+    let mut engine = MicroEngine::new(Config {
+        strict: true,
+        ..Config::default()
+    });
     for file in ["vectors.jsonl", "fuzz.jsonl.gz"] {
         for program in accepted(file) {
             let loaded = load(&program);
@@ -295,4 +298,7 @@ fn recorded_programs_run_to_their_end() {
             }
         }
     }
+    let mut findings = engine.findings().iter();
+    let is_early = |finding: &Finding| matches!(finding.kind, FindingKind::IndexTooEarly { .. });
+    assert_eq!(findings.find(|finding| is_early(finding)), None);
 }

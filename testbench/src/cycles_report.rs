@@ -21,6 +21,32 @@ pub struct Counted {
     pub totals: Arc<Totals>,
 }
 
+impl Counted {
+    /// What strict mode noted, for people.
+    ///
+    /// # Errors
+    /// Output that cannot be written.
+    pub fn write_findings(&self, out: &mut dyn Write) -> io::Result<()> {
+        let total = self.totals.get();
+        if total.findings.get().is_empty() {
+            writeln!(out, "strict: nothing that a card might not forgive")?;
+        }
+        for finding in total.findings.get() {
+            writeln!(out, "strict: {finding}")?;
+        }
+        Ok(())
+    }
+
+    /// The same for machines.
+    pub fn findings_json(&self) -> Value {
+        let total = self.totals.get();
+        let findings = total.findings.get().iter().map(
+            |finding| json!({ "word": finding.word_index, "message": finding.kind.to_string() }),
+        );
+        findings.collect()
+    }
+}
+
 /// Costs of packets, and what they come to on a card.
 #[derive(Clone, Copy, Debug)]
 pub struct CyclesReport<'a> {

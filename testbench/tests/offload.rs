@@ -126,6 +126,17 @@ fn captures_run_on_the_model() {
 }
 
 #[test]
+fn strict_runs_say_what_a_card_might_not_forgive() {
+    let args = ["run", "programs/classify/classify.o", "-i"];
+    let output = text(&[&args[..], &["pcaps/malformed.pcap", "--strict"]].concat());
+    let (_, strict) = output.split_once("strict: ").unwrap();
+    expect![[r#"
+        nothing that a card might not forgive
+    "#]]
+    .assert_eq(strict);
+}
+
+#[test]
 fn unknown_profiles_and_bad_words_are_usage_errors() {
     iom(&["plan", DROP, "--profile", "agilio"]).assert().code(2);
     iom(&["disasm", "-"]).write_stdin("xyz").assert().code(2);

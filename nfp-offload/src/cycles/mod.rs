@@ -4,6 +4,7 @@
 
 mod path;
 mod predict;
+mod threads;
 
 pub(crate) use path::command_wait;
 pub use path::{InsnCost, ProgramCost, program_cost};

@@ -1,6 +1,7 @@
-//! Packets a second from the cost of a packet: as many as the micro-engines issue instructions for,
-//! as their contexts can wait for, and as fit on the wire.
+//! Packets a second from the cost of a packet: as many as the contexts of the micro-engines get done,
+//! which issue of instructions and waiting for memory bound, and as fit on the wire.
 
+use super::threads::{Turns, packets_per_cycle};
 use super::{Cost, Cycles, Wait};
 use crate::profile::Card;
 
@@ -16,6 +17,8 @@ pub struct PacketCost {
     pub cycles: f64,
     /// Cycles that its context waits.
     pub waiting: Cycles,
+    /// How often it does.
+    pub waits: f64,
     /// Bytes of a frame, without FCS.
     pub frame_bytes: f64,
 }
@@ -28,6 +31,7 @@ impl PacketCost {
             instructions: each(total.instructions as f64),
             cycles: each(total.cycles as f64),
             waiting: Cycles::default(),
+            waits: each(total.waits.total() as f64),
             frame_bytes: each(bytes as f64),
         };
         for wait in Wait::ALL {
@@ -81,7 +85,7 @@ pub struct Prediction {
     pub packets_in_flight: u64,
     /// Mpps if only issue mattered.
     pub issue: f64,
-    /// Mpps if only waiting mattered.
+    /// Mpps if no context had to wait for another to let it run.
     pub latency: Band,
     /// Mpps of the wire with frames of this length.
     pub wire: f64,
@@ -105,21 +109,31 @@ pub fn predict(cost: &PacketCost, card: &Card) -> Prediction {
         middle: latency(f64::midpoint(cost.waiting.min, cost.waiting.max)),
         high: latency(cost.waiting.min),
     };
-    let least = |latency: f64| issue.min(latency).min(wire);
-    let middle = least(latency.middle);
+    // Contexts that share an engine get a little less than either bound.
+    let shared = |waiting: f64| {
+        let turns = Turns {
+            running: cost.cycles,
+            waiting,
+            waits: cost.waits,
+        };
+        engines * clock * packets_per_cycle(turns, card.contexts)
+    };
+    let least = |waiting: f64| shared(waiting).min(wire);
+    let between = f64::midpoint(cost.waiting.min, cost.waiting.max);
+    let middle = least(between);
     Prediction {
         packets_in_flight: u64::from(card.micro_engines) * u64::from(card.contexts),
         issue,
         latency,
         wire,
         mpps: Band {
-            low: least(latency.low),
+            low: least(cost.waiting.max),
             middle,
-            high: least(latency.high),
+            high: least(cost.waiting.min),
         },
         bound: if middle >= wire {
             Bound::Wire
-        } else if middle >= issue {
+        } else if latency.middle >= issue {
             Bound::Issue
         } else {
             Bound::Latency
@@ -146,6 +160,7 @@ mod tests {
                 min: waiting,
                 max: waiting,
             },
+            waits: if waiting > 0.0 { 4.0 } else { 0.0 },
             frame_bytes: 60.0,
         }
     }

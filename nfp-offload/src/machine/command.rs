@@ -112,6 +112,8 @@ impl MicroEngine {
         match command.address {
             Address::Packet(offset) => {
                 bytes[..len].copy_from_slice(self.packet_bytes(offset, len)?);
+                let beyond = self.outside_packet(offset, len);
+                self.state.note_outside(len, beyond);
             }
             Address::Memory(address) => {
                 memory.read(address, &mut bytes[..len])?;

@@ -141,6 +141,14 @@ impl MicroEngine {
         offset..offset + len as usize
     }
 
+    /// How many of these bytes are no part of the packet.
+    pub(super) fn outside_packet(&self, offset: usize, len: usize) -> usize {
+        let packet = self.packet_range();
+        let before = packet.start.saturating_sub(offset);
+        let behind = (offset + len).saturating_sub(packet.end);
+        (before + behind).min(len)
+    }
+
     pub(super) fn packet_bytes(&self, offset: usize, len: usize) -> Result<&[u8], OutOfBounds> {
         self.packet
             .bytes

@@ -6,6 +6,7 @@ use super::fault::{FaultKind, MachineFault};
 use super::firmware::{Firmware, Helper, HelperCall};
 use super::lower::{CommandForm, Op, Program, Target};
 use super::state::{Bank, State};
+use super::strict::{Finding, Findings};
 use crate::cycles::{BUBBLES_ALWAYS, BUBBLES_TESTED};
 use crate::isa::{Condition, Csr};
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub budget: u64,
     /// Amount of indirect double shifts.
     pub double_shift: DoubleShift,
+    /// Note what a card might not forgive, for [`MicroEngine::findings`].
+    pub strict: bool,
 }
 
 impl Default for Config {
@@ -34,6 +37,7 @@ impl Default for Config {
         Self {
             budget: 1_000_000,
             double_shift: DoubleShift::default(),
+            strict: false,
         }
     }
 }
@@ -44,6 +48,7 @@ pub struct MicroEngine {
     config: Config,
     pub(super) state: State,
     pub(super) packet: PacketBuffer,
+    findings: Findings,
 }
 
 /// Where execution goes on.
@@ -69,8 +74,9 @@ impl MicroEngine {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            state: State::new(config.double_shift),
+            state: State::new(config.double_shift, config.strict),
             packet: PacketBuffer::new(),
+            findings: Findings::default(),
         }
     }
 
@@ -86,17 +92,30 @@ impl MicroEngine {
         loop {
             if let Some(Op::Register(op)) = program.ops.get(word) {
                 self.state.execute(op);
+                self.note(word);
                 word += 1;
                 continue;
             }
-            match self
-                .step(program, word, firmware)
-                .map_err(|kind| kind.at(word))?
-            {
+            let flow = self.step(program, word, firmware);
+            self.note(word);
+            match flow.map_err(|kind| kind.at(word))? {
                 Flow::Next(next) => word = next,
                 Flow::Done => return self.leave().map_err(|kind| kind.at(word)),
             }
         }
+    }
+
+    /// Keeps what the instruction at `word` or its slots did that a card might not forgive.
+    #[inline]
+    fn note(&mut self, word_index: usize) {
+        if let Some(kind) = self.state.finding.take() {
+            self.findings.add(Finding { word_index, kind });
+        }
+    }
+
+    /// What all runs in strict mode did that a card might not forgive.
+    pub fn findings(&self) -> &[Finding] {
+        self.findings.get()
     }
 
     /// Executes the word at `word`, with the slots that it defers to.

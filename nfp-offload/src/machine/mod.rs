@@ -11,6 +11,7 @@ mod fault;
 mod firmware;
 mod lower;
 mod state;
+mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -22,3 +23,4 @@ pub use firmware::{
     map_pointer,
 };
 pub use lower::Program;
+pub use strict::{Finding, FindingKind, Findings};

@@ -4,6 +4,7 @@
 //! indexed load: both banks, transfer registers, the 256 immediates, local memory.
 
 use super::execute::DoubleShift;
+use super::strict::FindingKind;
 use crate::cycles::Cost;
 
 /// Bank of a general-purpose register.
@@ -100,10 +101,13 @@ pub(super) struct State {
     pub(super) csr_value: Option<u32>,
     pub(super) cost: Cost,
     pub(super) double_shift: DoubleShift,
+    strict: bool,
+    /// What the instruction at hand does that a card might not forgive.
+    pub(super) finding: Option<FindingKind>,
 }
 
 impl State {
-    pub(super) fn new(double_shift: DoubleShift) -> Self {
+    pub(super) fn new(double_shift: DoubleShift, strict: bool) -> Self {
         let mut words: Box<[u32; WORDS]> = vec![0; WORDS]
             .into_boxed_slice()
             .try_into()
@@ -125,6 +129,8 @@ impl State {
             csr_value: None,
             cost: Cost::default(),
             double_shift,
+            strict,
+            finding: None,
         }
     }
 
@@ -196,6 +202,33 @@ impl State {
         }
     }
 
+    /// Before an operand goes through an index register.
+    #[inline]
+    fn use_index(&mut self, index: u8) {
+        if !self.pending.is_empty() {
+            self.settle_until(self.cost.cycles);
+            if self.strict {
+                self.note_early(index);
+            }
+        }
+    }
+
+    #[cold]
+    fn note_early(&mut self, index: u8) {
+        let early = self.pending.iter().find(|write| write.index == index);
+        if let Some(write) = early {
+            let cycles = write.due_cycle - self.cost.cycles;
+            self.finding = Some(FindingKind::IndexTooEarly { index, cycles });
+        }
+    }
+
+    /// Notes a read that is not all inside the packet.
+    pub(super) fn note_outside(&mut self, len: usize, beyond: usize) {
+        if self.strict && beyond > 0 {
+            self.finding = Some(FindingKind::OutsidePacket { len, beyond });
+        }
+    }
+
     /// Lets all writes to index registers take effect.
     pub(super) fn settle_all(&mut self) {
         self.settle_until(u64::MAX);
@@ -219,7 +252,7 @@ impl State {
         if place.0 & INDEXED == 0 {
             return usize::from(place.0) % WORDS;
         }
-        self.settle();
+        self.use_index((place.0 >> 8) as u8 & 3);
         // The offset is ORed into the address, not added.
         let base = self.lm_address((place.0 >> 8) as u8) >> 2;
         usize::from(lm_word(base | u32::from(place.0 & 0xf)))

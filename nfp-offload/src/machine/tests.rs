@@ -59,6 +59,57 @@ impl Firmware for SmallMemory {
     }
 }
 
+#[test]
+fn strict_mode_notes_what_a_card_might_not_forgive() {
+    let early = [
+        Insn::CsrWrite {
+            csr: Csr::LmAddr3,
+            src: Operand::A(22),
+        },
+        Insn::NOP,
+        Insn::Alu(Alu {
+            dst: Operand::A(0),
+            left: NONE,
+            op: crate::isa::AluOp::B,
+            right: Operand::lm(3, 0),
+        }),
+        read_behind(64),
+        branch(Condition::Always, 1, 0),
+    ];
+    let config = Config {
+        strict: true,
+        ..Config::default()
+    };
+    let program = load(&early).unwrap();
+    let mut engine = MicroEngine::new(config);
+    for _ in 0..2 {
+        let mut memory = SmallMemory::default();
+        engine.run(&program, &[0x5a; 60], &mut memory).unwrap();
+    }
+    let findings: Vec<String> = engine.findings().iter().map(Finding::to_string).collect();
+    assert_eq!(
+        findings,
+        [
+            "word 2: index register 3 is used 2 cycles before its new value is there",
+            "word 3: a read of 8 bytes ends 8 bytes outside of the packet",
+        ]
+    );
+}
+
+/// A read of two words of the packet from this offset on.
+fn read_behind(offset: u8) -> Insn {
+    Insn::Command(Command {
+        op: CommandOp::Read32Swap,
+        xfer: 0,
+        a: Operand::lm(1, 2),
+        b: Operand::Imm(offset),
+        mode: AddressMode::Bits32,
+        count: 1,
+        swap: ContextSwap::Now,
+        indirect: false,
+    })
+}
+
 const START: u16 = 3072;
 const NONE: Operand = Operand::None;
 

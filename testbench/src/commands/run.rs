@@ -80,6 +80,10 @@ pub struct Args {
     /// What a packet costs on the card, and how many a second it could take, by a model; for nfp
     #[arg(long)]
     cycles: bool,
+    /// Name what the model lets pass and a card might not forgive: index registers that are used too
+    /// early, reads outside of the packet; for nfp
+    #[arg(long)]
+    strict: bool,
     /// Machine-readable summary
     #[arg(long)]
     json: bool,
@@ -125,7 +129,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let seeds = map_files::Seeds::read(&program, &seed_files)?;
     args.coverage.check(&program.module)?;
     let observe = observe(args);
-    let (backend, cycles) = backend(args, &observe)?;
+    let (backend, counted) = backend(args, &observe)?;
     let seed = |maps: &_| seeds.apply(&program.module, maps);
     let target = (&program.module, program.entry);
     let lane = Lane::load(
@@ -158,8 +162,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         pinned.write(&program.module, &lane.maps()?)?;
     }
     let summary = outputs.finish()?;
-    let cycles = cycles.as_ref().map(CyclesReport::of);
-    report(args, out, &program.module, &summary, observe, cycles)?;
+    report(
+        args,
+        out,
+        &program.module,
+        &summary,
+        observe,
+        counted.as_ref(),
+    )?;
     if let Some(fault) = fault {
         return Err(Failure::usage(format!(
             "{fault} (all packets before it were replayed)"
@@ -181,7 +191,7 @@ fn report(
     module: &Module,
     summary: &Summary,
     observe: Observe,
-    cycles: Option<CyclesReport<'_>>,
+    counted: Option<&Counted>,
 ) -> anyhow::Result<()> {
     let mut counts = None;
     match observe {
@@ -199,7 +209,7 @@ fn report(
     }
     let stats = summary.stats.as_ref();
     let stats = stats.map(|stats| stats.report(module, counts.as_ref()));
-    print(args, out, summary, stats.as_ref(), cycles)
+    print(args, out, summary, stats.as_ref(), counted)
 }
 
 /// What the interpreter is to look at.
@@ -214,18 +224,24 @@ fn observe(args: &Args) -> Observe {
     }
 }
 
-/// The backend, and with --cycles what counts them.
+/// The backend, and with --cycles or --strict what is kept of its runs.
 type Chosen = (Box<dyn Backend>, Option<Counted>);
 
 fn backend(args: &Args, observe: &Observe) -> anyhow::Result<Chosen> {
-    if args.cycles {
+    if args.cycles || args.strict {
         let nfp = args.engine.nfp(args.backend)?;
         let counted = Counted {
             profile: nfp.profile.clone(),
             totals: Arc::default(),
         };
         let totals = Some(counted.totals.clone());
-        return Ok((Box::new(Nfp { totals, ..nfp }), Some(counted)));
+        let strict = args.strict;
+        let nfp = Nfp {
+            totals,
+            strict,
+            ..nfp
+        };
+        return Ok((Box::new(nfp), Some(counted)));
     }
     let backend = match (observe, args.backend) {
         (Observe::Nothing, engine) => args.engine.backend(engine),
@@ -390,7 +406,7 @@ fn print(
     out: &mut dyn Write,
     summary: &Summary,
     stats: Option<&Report>,
-    cycles: Option<CyclesReport<'_>>,
+    counted: Option<&Counted>,
 ) -> anyhow::Result<()> {
     let Summary {
         counters,
@@ -420,8 +436,11 @@ fn print(
         if let Some(stats) = stats {
             summary["stats"] = json!(stats);
         }
-        if let Some(cycles) = cycles {
-            summary["cycles"] = cycles.to_json();
+        if let Some(counted) = counted.filter(|_| args.cycles) {
+            summary["cycles"] = CyclesReport::of(counted).to_json();
+        }
+        if let Some(counted) = counted.filter(|_| args.strict) {
+            summary["strict"] = counted.findings_json();
         }
         writeln!(out, "{summary}")?;
         return Ok(());
@@ -460,8 +479,11 @@ fn print(
     if let Some(stats) = stats {
         stats.write(out)?;
     }
-    if let Some(cycles) = cycles {
-        cycles.write(out)?;
+    if let Some(counted) = counted.filter(|_| args.cycles) {
+        CyclesReport::of(counted).write(out)?;
+    }
+    if let Some(counted) = counted.filter(|_| args.strict) {
+        counted.write_findings(out)?;
     }
     Ok(())
 }
