@@ -16,11 +16,20 @@ const KEPT_MAP_SETS: usize = 64;
 /// First slot of a wide load (RFC 9669 section 5.4).
 const WIDE_LOAD: u8 = 0x18;
 
+/// Maps in the kernel. A prog array belongs to the type of the first program that used it, so each
+/// type has its own.
+#[derive(Debug)]
+struct KeptMaps {
+    program_type: ProgramType,
+    specs: Vec<MapSpec>,
+    maps: Vec<MapFd>,
+}
+
 /// Asks the kernel about programs.
 #[derive(Debug)]
 pub struct KernelVerifier {
     cpus: u32,
-    map_sets: Vec<(Vec<MapSpec>, Vec<MapFd>)>,
+    map_sets: Vec<KeptMaps>,
 }
 
 impl KernelVerifier {
@@ -51,7 +60,7 @@ impl KernelVerifier {
         let prog_type =
             prog_type(program_type).ok_or_else(|| failed("raw programs are of no Linux type"))?;
         let mut insns = bytes.to_vec();
-        let numbers = self.map_numbers(maps)?;
+        let numbers = self.map_numbers(program_type, maps)?;
         put_descriptors(&mut insns, &numbers);
         let is_xdp = program_type == ProgramType::Xdp;
         let load = ProgLoad {
@@ -78,8 +87,15 @@ impl KernelVerifier {
         })
     }
 
-    fn map_numbers(&mut self, specs: &[MapSpec]) -> Result<Vec<u32>, BackendError> {
-        let known = self.map_sets.iter().position(|(known, _)| known == specs);
+    fn map_numbers(
+        &mut self,
+        program_type: ProgramType,
+        specs: &[MapSpec],
+    ) -> Result<Vec<u32>, BackendError> {
+        let known = self
+            .map_sets
+            .iter()
+            .position(|set| set.program_type == program_type && set.specs == specs);
         let index = if let Some(index) = known {
             index
         } else {
@@ -87,10 +103,14 @@ impl KernelVerifier {
                 self.map_sets.remove(0);
             }
             let created = self.create_maps(specs)?;
-            self.map_sets.push((specs.to_vec(), created));
+            self.map_sets.push(KeptMaps {
+                program_type,
+                specs: specs.to_vec(),
+                maps: created,
+            });
             self.map_sets.len() - 1
         };
-        let (_, maps) = &self.map_sets[index];
+        let maps = &self.map_sets[index].maps;
         Ok(maps.iter().map(MapFd::number).collect())
     }
 

@@ -119,8 +119,8 @@ fn statement(writer: &mut Writer, depth: usize) {
         18 => record(writer),
         19 => call(writer),
         20..=22 if !deep => branch(writer, depth + 1),
-        23 if !deep => bounded_loop(writer, depth + 1),
-        _ => arithmetic(writer),
+        _ if !deep => bounded_loop(writer, depth + 1),
+        _ => context(writer),
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn helper(writer: &mut Writer) {
     let fits = |(_, prototype): &(Helper, &Prototype)| {
         prototype.program_types.contains(&program_type)
             && prototype.returns != Returns::RingbufRecordOrNull
-            && prototype.arguments.iter().all(is_simple)
+            && prototype.arguments.iter().copied().all(is_simple)
     };
     let known = implemented().filter_map(|helper| Some((helper, helper.prototype?)));
     let helpers: Vec<_> = known.filter(fits).collect();
@@ -45,7 +45,7 @@ pub(super) fn helper(writer: &mut Writer) {
 }
 
 /// Whether a value that is at hand serves as the argument.
-fn is_simple(argument: &Argument) -> bool {
+fn is_simple(argument: Argument) -> bool {
     match argument {
         Argument::Anything
         | Argument::Context

@@ -1,5 +1,5 @@
-//! A large program that costs a verifier time and memory: branches that nobody can merge, and
-//! loops over the packet.
+//! A large program that costs a verifier time and memory: branches whose paths meet only after a
+//! while, and loops.
 
 use super::Candidate;
 use super::random::Random;
@@ -10,12 +10,13 @@ use crate::module::ProgramType;
 pub fn large(insns: usize, seed: u64) -> Candidate {
     let mut random = Random::new(seed);
     let mut program = prologue();
-    while program.len() + 40 < insns {
-        if random.chance(20) {
-            counted_loop(&mut program, &mut random);
-        } else {
-            branches(&mut program, &mut random);
-        }
+    while program.len() + 80 < insns {
+        branches(&mut program, &mut random);
+        branches(&mut program, &mut random);
+        counted_loop(&mut program, &mut random);
+        // The same on all paths from here on.
+        let off = random.below(BYTES as usize) as i16;
+        program.push(load(Size::B, SUM, PACKET, off));
     }
     program.extend([mov(Reg::R0, 2), Insn::Exit]);
     Candidate {

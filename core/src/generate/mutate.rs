@@ -2,10 +2,23 @@
 
 use super::Candidate;
 use super::random::Random;
-use crate::isa::{RawInsn, SLOT_LEN};
+use crate::isa::{RawInsn, SLOT_LEN, decode};
 
-/// Changes one to three things.
+/// Changes one to three things. What is no instruction any more says nothing of a verifier, so most
+/// such changes are tried again.
 pub fn mutate(candidate: &mut Candidate, random: &mut Random) {
+    const ATTEMPTS: usize = 8;
+    let original = candidate.bytes.clone();
+    for _ in 0..ATTEMPTS {
+        change(candidate, random);
+        if decode(&candidate.bytes).is_ok() || random.chance(10) {
+            return;
+        }
+        candidate.bytes.clone_from(&original);
+    }
+}
+
+fn change(candidate: &mut Candidate, random: &mut Random) {
     let (slots, _) = candidate.bytes.as_chunks::<SLOT_LEN>();
     let mut slots: Vec<_> = slots
         .iter()
