@@ -35,3 +35,4 @@ pub mod soundness;
 pub mod stats;
 pub mod target_kernel;
 pub mod traffic;
+pub mod verdict;

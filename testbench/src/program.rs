@@ -104,6 +104,23 @@ impl ProgramArgs {
     /// # Errors
     /// An input that cannot be read or is ambiguous (exit code 2), a program that is refused (3).
     pub fn load(&self) -> anyhow::Result<LoadedProgram> {
+        let choose = |selection: &Selection, module: &Module| Ok(vec![selection.only(module)?]);
+        Ok(self.load_choosing(choose)?.0)
+    }
+
+    /// Reads the program and gives the indexes of all programs that the command line does not
+    /// exclude; the manifest does not choose.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load).
+    pub fn load_all(&self) -> anyhow::Result<(LoadedProgram, Vec<usize>)> {
+        self.load_choosing(|_, module| self.selection.all(module))
+    }
+
+    fn load_choosing(
+        &self,
+        choose: impl FnOnce(&Selection, &Module) -> anyhow::Result<Vec<usize>>,
+    ) -> anyhow::Result<(LoadedProgram, Vec<usize>)> {
         let ProgramFile {
             module,
             vector,
@@ -118,21 +135,22 @@ impl ProgramArgs {
             selection.program.clone_from(&manifest.program);
             selection.section.clone_from(&manifest.section);
         }
-        let entry = selection.only(&module)?;
+        let chosen = choose(&selection, &module)?;
         let manifest = manifest.as_ref();
         let inline = manifest.filter(|manifest| !manifest.maps.is_empty());
         let beside = |path: &PathBuf| self.path.with_file_name(path);
-        Ok(LoadedProgram {
+        let loaded = LoadedProgram {
             path: self.path.clone(),
             load,
             module: Arc::new(module),
-            entry,
+            entry: chosen[0],
             ports: manifest.map_or(0, |manifest| manifest.ports.len()),
             inline_seed: inline.map(|manifest| manifest.maps.clone().into_iter().collect()),
             seed: manifest.and_then(|manifest| manifest.seed.as_ref().map(beside)),
             fib: manifest.and_then(|manifest| manifest.fib.as_ref().map(beside)),
             vector,
-        })
+        };
+        Ok((loaded, chosen))
     }
 }
 

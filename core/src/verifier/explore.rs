@@ -190,7 +190,11 @@ impl<'a> Verifier<'a> {
 
     pub(super) fn walk(&mut self) -> Check {
         loop {
-            match self.visit()? {
+            let next = match self.visit() {
+                Err(rejection) => self.watch_refused(rejection)?,
+                Ok(next) => next,
+            };
+            match next {
                 Next::Fall => self.insn += 1,
                 Next::Go(target) => self.insn = target as usize,
                 Next::PathEnds => {

@@ -11,7 +11,8 @@ use super::register::Kind;
 use super::report::Verification;
 use super::state::{MAX_STACK, SLOT, Slot, State};
 use super::state_text::{Shown, StateText, changed_slots};
-use crate::isa::{Insn, KernelText, Operand, PacketMode, Reg};
+use crate::helper::{self, Argument};
+use crate::isa::{CallTarget, Insn, KernelText, Operand, PacketMode, Reg};
 use crate::module::Program;
 
 /// How much is logged.
@@ -42,6 +43,8 @@ pub(super) struct KernelLog {
     /// Before the instruction at hand: the stack of its frame, and how many frames there are.
     stack: Vec<Slot>,
     frames: usize,
+    /// The stack slot that it accesses, as a set.
+    accessed: u64,
 }
 
 impl KernelLog {
@@ -63,6 +66,7 @@ impl KernelLog {
             loop_states: String::new(),
             stack: Vec::new(),
             frames: 1,
+            accessed: 0,
         }
     }
 
@@ -175,6 +179,7 @@ impl KernelLog {
         self.insn_end = self.text.len();
         self.insn_length = self.insn_end - start;
         self.stack.clone_from(&state.frame().stack);
+        self.accessed = accessed_slot(state, program.insns[slot]);
         self.frames = state.frames.len();
     }
 
@@ -192,11 +197,10 @@ impl KernelLog {
             self.resumed = true;
         } else {
             self.touched.registers |= touched_registers(insn);
-            // What is only learnt of a slot is not printed.
-            if !matches!(insn, Insn::JumpIf { .. }) {
+            self.touched.slots |= self.accessed;
+            if writes_stack(insn) {
                 self.touched.slots |= changed_slots(&self.stack, state.frame());
             }
-            self.touched.slots |= accessed_slot(state, insn);
         }
         if matches!(insn, Insn::JumpIf { .. }) {
             self.changes(maps, state, slot);
@@ -346,11 +350,36 @@ fn touched_registers(insn: Insn) -> u16 {
     }
 }
 
+/// Whether an instruction writes to the stack, rather than only learning of it or forgetting.
+fn writes_stack(insn: Insn) -> bool {
+    match insn {
+        Insn::Store { .. } | Insn::Atomic { .. } => true,
+        Insn::Call {
+            target: CallTarget::Helper(number),
+        } => {
+            let prototype = helper::by_number(number).and_then(|helper| helper.prototype);
+            let arguments = prototype.map_or(&[][..], |prototype| prototype.arguments);
+            let fills = |argument: &Argument| {
+                matches!(
+                    argument,
+                    Argument::MemoryWrite | Argument::MapValueWrite | Argument::FixedWrite { .. }
+                )
+            };
+            arguments.iter().any(fills)
+        }
+        Insn::Call {
+            target: CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
+        } => true,
+        _ => false,
+    }
+}
+
 /// The stack slot that a load or store accesses, as a set.
 fn accessed_slot(state: &State, insn: Insn) -> u64 {
     let (base, off) = match insn {
-        Insn::Load { base, off, dst, .. } if dst != base => (base, off),
-        Insn::Store { base, off, .. } | Insn::Atomic { base, off, .. } => (base, off),
+        Insn::Load { base, off, .. }
+        | Insn::Store { base, off, .. }
+        | Insn::Atomic { base, off, .. } => (base, off),
         _ => return 0,
     };
     let pointer = state.reg(base.index());

@@ -120,6 +120,11 @@ impl<'a> Maps<'a> {
         });
     }
 
+    /// Whether it stands for the maps in another one, and has no name in the kernel.
+    pub(super) fn is_template(&self, map: u32) -> bool {
+        self.entries.iter().any(|entry| entry.inner == Some(map))
+    }
+
     pub(super) fn spec(&self, map: u32) -> &'a MapSpec {
         self.entries[map as usize].spec
     }

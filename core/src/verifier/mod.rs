@@ -16,12 +16,15 @@ mod branch;
 mod call;
 mod callback;
 mod cfg;
+mod classes;
 mod context;
 mod depth;
 mod dynptr;
+mod explain;
 mod explore;
 mod facts;
 mod function;
+mod history;
 mod iterator;
 mod jump;
 mod kernel_log;
@@ -31,6 +34,7 @@ mod liveness;
 mod lock;
 mod maps;
 mod memory;
+mod path;
 mod precision;
 mod prototype;
 mod prune;
@@ -47,12 +51,15 @@ mod state_text;
 mod string;
 mod tnum;
 mod watch;
+mod words;
 
+pub use explain::{Explanation, explain, explain_messages};
 pub use explore::Options;
 pub use facts::{
     AddendFacts, Argument, CallFacts, Facts, FunctionFacts, InsnFacts, KnownBits, Pointer,
     PointerFacts, Range,
 };
+pub use history::Event;
 pub use kernel_log::LogLevel;
 pub use linux_6_1::Rules;
 pub use liveness::{RegisterSet, live_registers};

@@ -192,8 +192,8 @@ impl Verifier<'_> {
         }
         let slot = &mut self.state.frames[frame].stack[slot];
         if slot.is_special() {
-            let part = |byte: &&mut Byte| matches!(byte, Byte::Spill | Byte::Iterator);
-            for byte in slot.bytes.iter_mut().filter(part) {
+            let written = |byte: &&mut Byte| **byte != Byte::Invalid;
+            for byte in slot.bytes.iter_mut().filter(written) {
                 *byte = Byte::Misc;
             }
         }

@@ -191,7 +191,7 @@ impl RegisterText<'_> {
         }
         if let Kind::Map(map) | Kind::MapKey(map) | Kind::MapValue { map, .. } = register.kind {
             let spec = self.maps.spec(map);
-            if !spec.name.is_empty() {
+            if !spec.name.is_empty() && !self.maps.is_template(map) {
                 list.put(format_args!("map={}", ObjectName(&spec.name)))?;
             }
             list.put(format_args!("ks={},vs={}", spec.key_size, spec.value_size))?;
