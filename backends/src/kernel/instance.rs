@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use iom_core::abi::{BackendError, Environment, Instance, LoadRequest, Network, QueueId, Worker};
-use iom_core::map::{MapContents, MapType};
+use iom_core::helper::number;
+use iom_core::isa::{CallTarget, Insn};
+use iom_core::map::{MapContents, MapSpec, MapType};
+use iom_core::module::Module;
 
 use super::NAME;
 use super::load::{Loader, ProgramSet, failed, indexes};
@@ -11,9 +14,14 @@ use super::maps;
 use super::namespace::Namespace;
 use super::observe::Targets;
 use super::perf::PerfArrays;
+use super::queue_thread::QueueThread;
 use super::ring::Ring;
 use super::syscall::SyscallError;
 use super::test_run::KernelWorker;
+
+/// A loaded module, which the threads of its queues share.
+#[derive(Debug)]
+pub(super) struct SharedInstance(pub(super) Arc<KernelInstance>);
 
 /// A loaded module.
 #[derive(Debug)]
@@ -26,6 +34,8 @@ pub(super) struct KernelInstance {
     /// A lock, so that what a packet sent is taken out before another packet runs.
     pub(super) rings: Mutex<Vec<Ring>>,
     pub(super) perf: PerfArrays,
+    /// The CPU that runs a program decides results: the one of the queue's number must.
+    pub(super) cpu_matters: bool,
     loader: Loader,
     first: ProgramSet,
     /// Of the queues behind the first, loaded when they are asked for.
@@ -60,6 +70,7 @@ impl KernelInstance {
             targets,
             rings: Mutex::new(rings),
             perf,
+            cpu_matters: cpu_matters(&loader.module),
             loader,
             first,
             others: (1..request.queues).map(|_| OnceLock::new()).collect(),
@@ -68,7 +79,7 @@ impl KernelInstance {
     }
 
     /// The programs of a queue.
-    fn set(&self, queue: QueueId) -> Result<&ProgramSet, BackendError> {
+    pub(super) fn set(&self, queue: QueueId) -> Result<&ProgramSet, BackendError> {
         let Some(other) = queue.0.checked_sub(1) else {
             return Ok(&self.first);
         };
@@ -91,6 +102,30 @@ impl KernelInstance {
     }
 }
 
+/// Whether what a module's programs leave behind depends on the CPU: through maps with values, lists
+/// or rings for each CPU, by its number, or through kernel functions, which may do anything.
+fn cpu_matters(module: &Module) -> bool {
+    let by_cpu = |spec: &MapSpec| {
+        spec.map_type.is_per_cpu()
+            || matches!(
+                spec.map_type,
+                MapType::LruHash | MapType::LruPercpuHash | MapType::PerfEventArray
+            )
+    };
+    let asks = |insn: &Insn| {
+        let Insn::Call { target } = insn else {
+            return false;
+        };
+        match target {
+            CallTarget::Helper(helper) => *helper == number::GET_SMP_PROCESSOR_ID,
+            CallTarget::Kfunc { .. } | CallTarget::Kernel(_) => true,
+            CallTarget::Local(_) => false,
+        }
+    };
+    let mut insns = module.programs.iter().flat_map(|program| &program.insns);
+    module.maps.iter().any(by_cpu) || insns.any(asks)
+}
+
 fn open_rings(loader: &Loader) -> Result<Vec<Ring>, SyscallError> {
     let specs = loader.module.maps.iter().zip(&loader.maps);
     (0..)
@@ -100,13 +135,21 @@ fn open_rings(loader: &Loader) -> Result<Vec<Ring>, SyscallError> {
         .collect()
 }
 
-impl Instance for KernelInstance {
+impl Instance for SharedInstance {
     fn worker(&self, queue: QueueId) -> Result<Box<dyn Worker + '_>, BackendError> {
-        let set = self.set(queue)?;
-        Ok(Box::new(KernelWorker::new(self, set, queue)))
+        let set = self.0.set(queue)?;
+        if self.0.cpu_matters && !self.0.others.is_empty() {
+            return Ok(Box::new(QueueThread::start(Arc::clone(&self.0), queue)));
+        }
+        Ok(Box::new(KernelWorker::new(&self.0, set, queue)))
     }
 
     fn maps(&self) -> Result<Vec<MapContents>, BackendError> {
+        self.0.contents()
+    }
+}
+impl KernelInstance {
+    fn contents(&self) -> Result<Vec<MapContents>, BackendError> {
         let queues = self.others.len() as u32 + 1;
         let specs = self.loader.module.maps.iter();
         specs

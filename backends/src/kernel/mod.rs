@@ -34,6 +34,8 @@ mod observe;
 #[cfg(target_os = "linux")]
 mod perf;
 #[cfg(target_os = "linux")]
+mod queue_thread;
+#[cfg(target_os = "linux")]
 mod raw_verdict;
 #[cfg(target_os = "linux")]
 mod rewrite;
@@ -135,7 +137,9 @@ impl Backend for KernelBackend {
     fn load(&self, request: &LoadRequest<'_>) -> Result<Box<dyn Instance>, BackendError> {
         Self::probe()?;
         #[cfg(target_os = "linux")]
-        return Ok(Box::new(load::load(self.config, request)?));
+        return Ok(Box::new(instance::SharedInstance(std::sync::Arc::new(
+            load::load(self.config, request)?,
+        ))));
         #[cfg(not(target_os = "linux"))]
         unreachable!("probe refuses other systems, not {request:?}");
     }

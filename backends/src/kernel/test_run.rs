@@ -22,13 +22,11 @@ const METADATA_MAX: usize = 216;
 /// Where the linear part must end: the tailroom is the kernel's.
 const LINEAR_END: usize = HEADROOM_BYTES + LINEAR_MAX;
 
-/// Runs the packets of one queue.
+/// Runs the packets of one queue on the thread that asks for it.
 pub(super) struct KernelWorker<'a> {
     instance: &'a KernelInstance,
     set: &'a ProgramSet,
     queue: QueueId,
-    /// Metadata and packet in one piece, for packets with fragments and for programs with a socket
-    /// buffer; empty until there is one.
     gathered: Vec<u8>,
 }
 
@@ -41,7 +39,34 @@ impl<'a> KernelWorker<'a> {
             gathered: Vec::new(),
         }
     }
+}
 
+impl Worker for KernelWorker<'_> {
+    fn run(
+        &mut self,
+        frames: &mut [Frame],
+        outcomes: &mut Vec<Outcome>,
+        recorder: Option<&mut Recorder>,
+    ) -> Result<(), BackendError> {
+        outcomes.clear();
+        let cpu = self.instance.cpu_matters.then_some(self.queue.0);
+        let _pinned = cpu.map(Pinned::to).transpose().map_err(failed)?;
+        let _inside = self.instance.namespace.enter().map_err(failed)?;
+        let place = (self.instance, self.set, self.queue);
+        run_batch(place, &mut self.gathered, frames, outcomes, recorder)
+    }
+}
+
+/// One batch of a queue.
+struct BatchRun<'a> {
+    instance: &'a KernelInstance,
+    set: &'a ProgramSet,
+    /// Metadata and packet in one piece, for packets with fragments and for programs with a socket
+    /// buffer; empty until there is one.
+    gathered: &'a mut Vec<u8>,
+}
+
+impl BatchRun<'_> {
     fn run_frame(
         &mut self,
         frame: &mut Frame,
@@ -65,7 +90,7 @@ impl<'a> KernelWorker<'a> {
         } else if frame.fragments().is_empty() {
             run_linear(self.set, frame)
         } else {
-            run_fragmented(self.set, frame, &mut self.gathered)
+            run_fragmented(self.set, frame, self.gathered)
         };
         let retval = result
             .map_err(|source| {
@@ -111,8 +136,8 @@ impl<'a> KernelWorker<'a> {
             ifindex: frame.receive.ingress_ifindex,
             ..SkBuff::default()
         };
-        let len = gather(frame, &mut self.gathered);
-        let result = test_run(&self.set.entry, &mut self.gathered, len, &mut context)?;
+        let len = gather(frame, self.gathered);
+        let result = test_run(&self.set.entry, self.gathered, len, &mut context)?;
         let buffer = &mut frame.socket_buffer;
         buffer.mark = context.mark;
         buffer.priority = context.priority;
@@ -148,34 +173,34 @@ impl<'a> KernelWorker<'a> {
     }
 }
 
-impl Worker for KernelWorker<'_> {
-    fn run(
-        &mut self,
-        frames: &mut [Frame],
-        outcomes: &mut Vec<Outcome>,
-        mut recorder: Option<&mut Recorder>,
-    ) -> Result<(), BackendError> {
-        outcomes.clear();
-        outcomes.reserve(frames.len());
-        let _pinned = Pinned::to(self.queue.0).map_err(failed)?;
-        let _inside = self.instance.namespace.enter().map_err(failed)?;
-        let mut rings = self
-            .instance
-            .rings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut perf = self
-            .instance
-            .perf
-            .of(self.queue)
-            .map(|rings| rings.lock().unwrap_or_else(PoisonError::into_inner));
-        for frame in frames {
-            let perf = perf.as_mut().map(|rings| rings.as_mut_slice());
-            let outcome = self.run_frame(frame, &mut rings, perf, recorder.as_deref_mut())?;
-            outcomes.push(outcome);
-        }
-        Ok(())
+/// Runs frames through the programs of a queue, on a thread that is in the instance's namespace and,
+/// where that matters, on the queue's CPU.
+pub(super) fn run_batch(
+    (instance, set, queue): (&KernelInstance, &ProgramSet, QueueId),
+    gathered: &mut Vec<u8>,
+    frames: &mut [Frame],
+    outcomes: &mut Vec<Outcome>,
+    mut recorder: Option<&mut Recorder>,
+) -> Result<(), BackendError> {
+    let mut run = BatchRun {
+        instance,
+        set,
+        gathered,
+    };
+    let mut rings = instance
+        .rings
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let mut perf = instance
+        .perf
+        .of(queue)
+        .map(|rings| rings.lock().unwrap_or_else(PoisonError::into_inner));
+    for frame in frames {
+        let perf = perf.as_mut().map(|rings| rings.as_mut_slice());
+        let outcome = run.run_frame(frame, &mut rings, perf, recorder.as_deref_mut())?;
+        outcomes.push(outcome);
     }
+    Ok(())
 }
 
 /// Why test-run cannot take a frame.
