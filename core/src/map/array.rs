@@ -1,5 +1,6 @@
 //! Array maps and per-CPU arrays: values side by side, one buffer for each queue.
 
+use super::locked::write_around;
 use super::{Errno, MapSpec, UpdateMode};
 use crate::memory::{SharedBuffer, SharedBytes};
 
@@ -10,6 +11,8 @@ pub(super) struct ArrayMap {
     stride: usize,
     max_entries: u32,
     per_cpu: bool,
+    /// Where the lock of a value is.
+    lock: Option<u32>,
     /// One buffer, or in per-CPU arrays one for each queue.
     buffers: Vec<SharedBuffer>,
 }
@@ -30,6 +33,7 @@ impl ArrayMap {
             stride,
             max_entries: spec.max_entries,
             per_cpu,
+            lock: spec.spin_lock,
             buffers,
         })
     }
@@ -58,7 +62,7 @@ impl ArrayMap {
     ) -> Result<(), Errno> {
         let place = self.lookup(queue, key).ok_or(Errno::E2BIG)?;
         mode.check(true)?;
-        place.write(0, value).ok_or(Errno::EINVAL)
+        write_around(place, value, self.lock).ok_or(Errno::EINVAL)
     }
 
     /// Sets the values of all queues.

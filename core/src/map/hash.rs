@@ -20,6 +20,8 @@ pub(super) struct HashMap {
     max_entries: u32,
     per_cpu: bool,
     lru: bool,
+    /// Where the lock of a value is.
+    spin_lock: Option<u32>,
     table: Table,
     /// Keys, in LRU maps with the reference bit behind them, and unless the map is per-CPU, values.
     elements: Slab,
@@ -60,6 +62,7 @@ impl HashMap {
             max_entries: spec.max_entries,
             per_cpu,
             lru,
+            spin_lock: spec.spin_lock,
             table: Table::new()?,
             elements: Slab::new(element_size),
             queue_values: (0..slabs).map(|_| Slab::new(value_size)).collect(),
@@ -100,6 +103,7 @@ impl HashMap {
             for (other, place) in (0..).zip(map.places(element)) {
                 if !map.per_cpu || other == queue {
                     place.write(0, value);
+                    map.free_lock(place);
                 } else if new {
                     place.zero();
                 }
@@ -118,8 +122,16 @@ impl HashMap {
         self.update_with(queue, key, mode, |map, element, _| {
             for (place, value) in map.places(element).zip(values) {
                 place.write(0, value);
+                map.free_lock(place);
             }
         })
+    }
+
+    /// The lock of a value that is not yet in the map is free, whatever was written there.
+    fn free_lock(&self, place: SharedBytes<'_>) {
+        if let Some(lock) = self.spin_lock.and_then(|at| place.slice(at as usize, 4)) {
+            lock.zero();
+        }
     }
 
     fn update_with(

@@ -4,6 +4,7 @@ use super::array::{ArrayMap, index_of};
 use super::bloom::Bloom;
 use super::check::check;
 use super::hash::HashMap;
+use super::locked::write_locked;
 use super::lpm_trie::LpmTrie;
 use super::queue::QueueStack;
 use super::ringbuf::Ringbuf;
@@ -246,8 +247,7 @@ impl Map {
             return Err(Errno::EINVAL);
         }
         match &self.storage {
-            Storage::Array(array) if locked => array.refuse_lock(key, mode),
-            _ if locked => Err(Errno::EINVAL),
+            _ if locked => self.update_locked(queue, key, value, mode),
             // The verifier refuses programs that update these.
             _ if self.spec.map_type.holds_maps() => Err(Errno::EOPNOTSUPP),
             Storage::Array(array) => array.update(queue.0, key, value, mode),
@@ -259,6 +259,33 @@ impl Map {
             | Storage::Queue(_)
             | Storage::Bloom(_)
             | Storage::PerfEvents => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    /// An update with `BPF_F_LOCK`: the value that is there is written where it is.
+    fn update_locked(
+        &self,
+        queue: QueueId,
+        key: &[u8],
+        value: &[u8],
+        mode: UpdateMode,
+    ) -> Result<(), Errno> {
+        match (&self.storage, self.spec.spin_lock) {
+            (Storage::Array(array), None) => array.refuse_lock(key, mode),
+            (Storage::Array(array), Some(lock)) => {
+                let place = array.lookup(queue.0, key).ok_or(Errno::E2BIG)?;
+                mode.check(true)?;
+                write_locked(place, value, lock)
+            }
+            (Storage::Hash(hash), Some(lock)) => {
+                let place = hash.entry(queue.0, key);
+                mode.check(place.is_some())?;
+                match place {
+                    Some(place) => write_locked(place, value, lock),
+                    None => hash.update(queue.0, key, value, mode),
+                }
+            }
+            _ => Err(Errno::EINVAL),
         }
     }
 

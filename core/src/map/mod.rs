@@ -8,6 +8,7 @@ mod errno;
 mod hash;
 mod instance;
 mod json;
+mod locked;
 mod lpm_trie;
 mod lru;
 mod queue;

@@ -199,6 +199,8 @@ pub struct MapSpec {
     pub extra: u64,
     /// BTF type ids of key and value in the module's BTF; 0 where there is none.
     pub btf_types: (u32, u32),
+    /// Where the `struct bpf_spin_lock` of a value starts, if values have one.
+    pub spin_lock: Option<u32>,
     /// Entries that the object itself declares: contents of global data (one entry with a 4-byte
     /// zero key), static prog-array values.
     pub initial: Vec<InitialEntry>,
@@ -231,6 +233,7 @@ impl MapSpec {
             flags: MapFlags::default(),
             extra: 0,
             btf_types: (0, 0),
+            spin_lock: None,
             initial: Vec::new(),
             frozen: false,
             data_section: false,

@@ -8,7 +8,7 @@ pub const ANY: u64 = 0;
 pub const NOEXIST: u64 = 1;
 /// `BPF_EXIST`
 pub const EXIST: u64 = 2;
-/// `BPF_F_LOCK`: for values with a `bpf_spin_lock`, which no map here has.
+/// `BPF_F_LOCK`: the value is written while its `bpf_spin_lock` is held.
 pub const F_LOCK: u64 = 4;
 
 /// What an update expects.

@@ -344,6 +344,22 @@ fn round_ring_size(spec: &mut MapSpec) {
     }
 }
 
+/// Where the first `struct bpf_spin_lock` in a value of this type is.
+fn spin_lock(btf: &Btf, type_id: u32, depth: u32) -> Option<u32> {
+    const MAX_DEPTH: u32 = 8;
+    let (id, BtfKind::Struct { members, .. }) = btf.resolve(type_id)? else {
+        return None;
+    };
+    if btf.name_of(id) == "bpf_spin_lock" {
+        return Some(0);
+    }
+    let mut members = members.iter().filter(|_| depth < MAX_DEPTH);
+    members.find_map(|member| {
+        let at = spin_lock(btf, member.type_id, depth + 1)?;
+        at.checked_add(member.bit_offset / 8)
+    })
+}
+
 /// The fields of a BTF declaration, as far as they have been read.
 #[derive(Default)]
 struct Declaration {
@@ -351,6 +367,7 @@ struct Declaration {
     key: Option<u32>,
     value: Option<u32>,
     btf_types: (u32, u32),
+    spin_lock: Option<u32>,
     max_entries: u32,
     flags: u32,
     extra: u64,
@@ -411,6 +428,9 @@ impl Declaration {
                 let (id, size) = pointee_size(btf, member.type_id).ok_or_else(bad)?;
                 agree(&mut self.value, "value", size)?;
                 self.btf_types.1 = id;
+                self.spin_lock = spin_lock(btf, id, 0).filter(|at| {
+                    at.is_multiple_of(4) && at.checked_add(4).is_some_and(|end| end <= size)
+                });
             }
             "pinning" => match number()? {
                 pinning @ (0 | 1) => self.pin_by_name = pinning == 1,
@@ -473,6 +493,7 @@ impl Declaration {
         // Linux takes the type of the key only together with that of the value.
         if self.btf_types.1 != 0 {
             spec.btf_types = self.btf_types;
+            spec.spin_lock = self.spin_lock;
         }
         spec.pin_by_name = self.pin_by_name;
         spec.inner = self.inner;
