@@ -165,6 +165,8 @@ impl<'m> Machine<'m> {
             number::SK_LOOKUP_TCP
             | number::SK_LOOKUP_UDP
             | number::SKC_LOOKUP_TCP
+            | number::TCP_CHECK_SYNCOOKIE
+            | number::TCP_GEN_SYNCOOKIE
             | number::SK_RELEASE => self.socket(call, packet)?,
             number::RINGBUF_QUERY => self.ring(call, packet)?.query(call.get(2)),
             number::RINGBUF_OUTPUT => self.ringbuf_output(call, packet)?,

@@ -80,7 +80,12 @@ impl Machine<'_> {
 
     /// Calls a helper that looks for a socket or gives one up.
     pub(super) fn socket(&self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {
-        if call.helper == number::SK_RELEASE {
+        let takes_socket = [
+            number::SK_RELEASE,
+            number::TCP_CHECK_SYNCOOKIE,
+            number::TCP_GEN_SYNCOOKIE,
+        ];
+        if takes_socket.contains(&call.helper) {
             return Err(call.unfit(1, "a socket that was found"));
         }
         call.check_context(1)?;

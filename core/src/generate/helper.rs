@@ -66,6 +66,7 @@ fn is_simple(argument: Argument) -> bool {
         | Argument::SpinLock
         | Argument::RingbufRecord
         | Argument::ReleasedSocket
+        | Argument::Socket
         | Argument::Dynptr
         | Argument::DynptrUninit(_)
         | Argument::RingbufDynptr
@@ -148,6 +149,7 @@ fn put(writer: &mut Writer, reg: Reg, argument: Argument, map: u32, len: &mut u3
         | Argument::StackOrNull
         | Argument::RingbufRecord
         | Argument::ReleasedSocket
+        | Argument::Socket
         | Argument::Dynptr
         | Argument::DynptrUninit(_)
         | Argument::RingbufDynptr

@@ -70,6 +70,8 @@ pub enum Argument {
     ReturnedSize,
     /// A socket that a lookup gave and that is now given up.
     ReleasedSocket,
+    /// A socket of any kind.
+    Socket,
 }
 
 impl Argument {
@@ -184,7 +186,8 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 use Argument::{
     AllocationSize, Anything, Callback, ConstString, Context, Dynptr, DynptrUninit, FixedReadWrite,
     FixedWrite, Map, MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite,
-    ReleasedSocket, ReturnedSize, RingbufDynptr, RingbufRecord, Size, SpinLock, StackOrNull,
+    ReleasedSocket, ReturnedSize, RingbufDynptr, RingbufRecord, Size, Socket, SpinLock,
+    StackOrNull,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
@@ -243,6 +246,14 @@ const LOOK_UP_SOCKET: Prototype = Prototype {
     ..PLAIN
 };
 
+/// A helper that takes a listening socket and the headers of a packet for it.
+const SYNCOOKIE: Prototype = Prototype {
+    arguments: &[Socket, READ, SIZE, READ, SIZE],
+    gpl_only: true,
+    program_types: DEVICE_TYPES,
+    ..PLAIN
+};
+
 const READ: Argument = MemoryRead { nullable: false };
 const READ_OR_NULL: Argument = MemoryRead { nullable: true };
 const SIZE: Argument = Size { zero: false };
@@ -290,8 +301,10 @@ pub mod number {
     pub const SPIN_LOCK: u32 = 93;
     pub const SPIN_UNLOCK: u32 = 94;
     pub const SKC_LOOKUP_TCP: u32 = 99;
+    pub const TCP_CHECK_SYNCOOKIE: u32 = 100;
     pub const STRTOL: u32 = 105;
     pub const STRTOUL: u32 = 106;
+    pub const TCP_GEN_SYNCOOKIE: u32 = 110;
     pub const JIFFIES64: u32 = 118;
     pub const KTIME_GET_BOOT_NS: u32 = 125;
     pub const RINGBUF_OUTPUT: u32 = 130;
@@ -551,6 +564,7 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..LOOK_UP_SOCKET
         },
     ),
+    (number::TCP_CHECK_SYNCOOKIE, SYNCOOKIE),
     (
         number::STRTOL,
         Prototype {
@@ -565,6 +579,7 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (number::TCP_GEN_SYNCOOKIE, SYNCOOKIE),
     (number::JIFFIES64, PLAIN),
     (number::KTIME_GET_BOOT_NS, PLAIN),
     (
@@ -824,8 +839,10 @@ mod tests {
                 "spin_lock",
                 "spin_unlock",
                 "skc_lookup_tcp",
+                "tcp_check_syncookie",
                 "strtol",
                 "strtoul",
+                "tcp_gen_syncookie",
                 "jiffies64",
                 "ktime_get_boot_ns",
                 "ringbuf_output",

@@ -361,7 +361,8 @@ impl Verifier<'_> {
                 | Argument::SpinLock
                 | Argument::StackOrNull
                 | Argument::RingbufRecord
-                | Argument::ReleasedSocket,
+                | Argument::ReleasedSocket
+                | Argument::Socket,
             )
             | Takes::AnySocket => {}
         }
@@ -566,7 +567,7 @@ fn check_kind(rules: Rules, reg: Reg, register: &Register, takes: Takes) -> Chec
         Takes::Known(Argument::RingbufRecord) => {
             (kind == Kind::Record { nullable: false }, "ringbuf_mem")
         }
-        Takes::AnySocket | Takes::Known(Argument::ReleasedSocket) => (
+        Takes::AnySocket | Takes::Known(Argument::ReleasedSocket | Argument::Socket) => (
             matches!(
                 kind,
                 Kind::Socket {

@@ -216,6 +216,8 @@ const PACKET_ACCESS: &[u32] = &[
     88,
     89,
     99,
+    number::TCP_CHECK_SYNCOOKIE,
+    number::TCP_GEN_SYNCOOKIE,
     195,
 ];
 
