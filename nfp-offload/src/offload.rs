@@ -3,7 +3,7 @@
 use iom_core::module::Module;
 use iom_core::verifier::Facts;
 
-use crate::check::{Reason, Stage, check, facts_of_all_paths};
+use crate::check::{Reason, Rule, check, facts_of_all_paths};
 use crate::profile::FirmwareProfile;
 use crate::relocate::{Image, Word};
 use crate::translate::{Defect, DefectMode, Input, defects, on_all_paths, translate};
@@ -34,6 +34,8 @@ pub struct Offload {
     pub words: Vec<u64>,
     /// Places that the driver translates wrongly.
     pub defects: Vec<Defect>,
+    /// The last byte of the packet that the program may look at, if that is known.
+    pub last_packet_byte: Option<u32>,
 }
 
 /// Translates a program from the facts of our own verifier.
@@ -42,7 +44,11 @@ pub fn offload(request: Request<'_>) -> Result<Offload, Vec<Reason>> {
     if !reasons.is_empty() {
         return Err(reasons);
     }
-    offload_with(request, &facts)
+    let offload = offload_with(request, &facts)?;
+    Ok(Offload {
+        last_packet_byte: Some(facts.last_packet_byte),
+        ..offload
+    })
 }
 
 /// Translates a program from given facts, which say that the driver's verifier accepted it.
@@ -66,23 +72,15 @@ pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<
         facts: widened.as_ref().unwrap_or(facts),
         ..input
     };
-    let image = translate(input).map_err(|error| {
-        vec![Reason {
-            stage: Stage::Translate,
-            insn: (error.insn < input.program.insns.len()).then_some(error.insn),
-            driver: error.driver_message(),
-            message: error.kind.to_string(),
-            fix: None,
-        }]
-    })?;
+    let slots = program.insns.len();
+    let image = translate(input).map_err(|error| vec![Reason::of_translation(&error, slots)])?;
     let failed = |message: String| {
-        vec![Reason {
-            stage: Stage::Load,
-            insn: None,
-            driver: message.clone(),
+        vec![Reason::of(
+            Rule::Translation,
+            message.clone(),
             message,
-            fix: None,
-        }]
+            None,
+        )]
     };
     let pre: Result<_, _> = image.words.iter().map(Word::to_bits).collect();
     Ok(Offload {
@@ -91,6 +89,7 @@ pub fn offload_with(request: Request<'_>, facts: &Facts) -> Result<Offload, Vec<
             .relocate(request.profile)
             .map_err(|error| failed(error.to_string()))?,
         defects,
+        last_packet_byte: None,
         image,
     })
 }

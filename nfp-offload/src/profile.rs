@@ -31,6 +31,8 @@ pub struct FirmwareProfile {
     pub adjust_tail: bool,
     /// `bpf_get_prandom_u32` is there.
     pub random: bool,
+    /// A program can be replaced while packets come.
+    pub live_reload: bool,
     /// Programs may choose the RX queue.
     pub queue_select: bool,
     /// Maps, if there.
@@ -223,6 +225,7 @@ impl FirmwareProfile {
             "--adjust-head" => self.adjust_head = adjust_head(setting, value)?,
             "--adjust-tail" => self.adjust_tail = number()? != 0,
             "--random" => self.random = number()? != 0,
+            "--live-reload" => self.live_reload = number()? != 0,
             "--qsel" => self.queue_select = number()? != 0,
             "--helpers" => {
                 let addresses = numbers::<4>(setting, value)?;

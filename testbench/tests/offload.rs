@@ -89,9 +89,9 @@ fn runs_say_what_packets_cost() {
     let output = text(&args);
     let cycles = output.split_once("a packet costs").unwrap().1;
     expect![[r#"
-         119.7 cycles for 78.6 instructions; waits 369 to 668 cycles: 3.15 x packet read, 0.04 x packet write, 0.03 x map read, 0.68 x map lookup
+         113.7 cycles for 72.6 instructions; waits 301 to 532 cycles: 1.79 x packet read, 0.04 x packet write, 0.03 x map read, 0.68 x map lookup
         agilio-cx-2x25: 33.5 Mpps with frames of 167 bytes and FCS, limited by the wire
-          instruction issue 334.2, memory latency 250.8 (203.2 to 327.5), the wire 33.5 Mpps; 200 packets in flight at 800 MHz
+          instruction issue 351.7, memory latency 301.9 (247.9 to 386.0), the wire 33.5 Mpps; 200 packets in flight at 800 MHz
           a model from published figures, not a measurement of a card: contention for memory, the firmware around the program and the host are not in it
     "#]].assert_eq(cycles);
     let json = text(&[&args[..], &["--json"]].concat());
@@ -114,6 +114,21 @@ fn refusals_name_source_driver_sentence_and_fix() {
     ] {
         assert!(message.contains(part), "no {part:?} in {message}");
     }
+}
+
+#[test]
+fn the_port_may_refuse_what_was_translated() {
+    let output = iom(&["plan", DROP, "--running", "tc", "--json"])
+        .assert()
+        .code(3);
+    let json: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    assert_eq!(json["stage"], "load");
+    assert_eq!(json["reasons"][0]["rule"], "port-busy");
+    let replace = ["plan", DROP, "--running", "xdp", "--port"];
+    iom(&[&replace[..], &["nic-public"]].concat())
+        .assert()
+        .success();
+    iom(&[&replace[..], &["none"]].concat()).assert().code(3);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use iom_core::isa::{AluOp, Insn, Operand, Width};
 use iom_core::verifier::{InsnFacts, Range};
 
-use super::Check;
+use super::{Check, Rule};
 
 /// The largest operand of the multiplier, and dividend.
 const U32_MAX: u64 = u32::MAX as u64;
@@ -43,7 +43,12 @@ fn multiply(check: &mut Check<'_>, width: Width, src: Operand, (left, right): (R
             "the first factor may be {:#x}, the most is 32 bits",
             left.max
         );
-        check.hook("multiplier is not within u32 value range", message, NARROW);
+        check.refuse(
+            Rule::Multiplier,
+            "multiplier is not within u32 value range",
+            message,
+            NARROW,
+        );
     }
     match src {
         Operand::Reg(_) if right.max > U32_MAX => {
@@ -51,13 +56,15 @@ fn multiply(check: &mut Check<'_>, width: Width, src: Operand, (left, right): (R
                 "the second factor may be {:#x}, the most is 32 bits",
                 right.max
             );
-            check.hook(
+            check.refuse(
+                Rule::Multiplicand,
                 "multiplicand is not within u32 value range",
                 message,
                 NARROW,
             );
         }
-        Operand::Imm(imm @ ..0) if width == Width::W64 => check.hook(
+        Operand::Imm(imm @ ..0) if width == Width::W64 => check.refuse(
+            Rule::MultiplicandSign,
             "sign extended multiplicand won't be within u32 value range",
             format!("the second factor is {imm}, which is negative"),
             "multiply by a positive constant and negate",
@@ -69,20 +76,28 @@ fn multiply(check: &mut Check<'_>, width: Width, src: Operand, (left, right): (R
 fn divide(check: &mut Check<'_>, src: Operand, (left, right): (Range, Range)) {
     if left.max > U32_MAX {
         let message = format!("the dividend may be {:#x}, the most is 32 bits", left.max);
-        check.hook("dividend is not within u32 value range", message, NARROW);
+        check.refuse(
+            Rule::Dividend,
+            "dividend is not within u32 value range",
+            message,
+            NARROW,
+        );
     }
     match src {
-        Operand::Reg(_) if right.as_constant().is_none() => check.hook(
+        Operand::Reg(_) if right.as_constant().is_none() => check.refuse(
+            Rule::DivisorNotConstant,
             "divisor is not constant",
             format!("the divisor may be {} to {}", right.min, right.max),
             "divide by constants only",
         ),
-        Operand::Reg(_) if right.max > U32_MAX => check.hook(
+        Operand::Reg(_) if right.max > U32_MAX => check.refuse(
+            Rule::DivisorRange,
             "divisor is not within u32 value range",
             format!("the divisor is {:#x}, the most is 32 bits", right.max),
             NARROW,
         ),
-        Operand::Imm(imm @ ..0) => check.hook(
+        Operand::Imm(imm @ ..0) => check.refuse(
+            Rule::DivisorSign,
             "divide by negative constant is not supported",
             format!("the divisor is {imm}"),
             "divide by a positive constant and negate",

@@ -4,7 +4,7 @@ use iom_core::helper;
 use iom_core::verifier::{Argument, CallFacts, KnownBits, Pointer, Visit};
 
 use super::memory::type_number;
-use super::{Check, WordUse};
+use super::{Check, Rule, WordUse};
 use crate::profile::AdjustHead;
 
 /// `BPF_F_INDEX_MASK` and `BPF_F_CURRENT_CPU`.
@@ -21,7 +21,8 @@ pub(super) fn helper(check: &mut Check<'_>, number: u32, visit: Visit<'_>) {
             update(check, call);
         }
         3 => map(check, "map_delete", addresses.map_delete, call),
-        7 if !check.profile.random => check.hook(
+        7 if !check.profile.random => check.refuse(
+            Rule::Random,
             "bpf_get_prandom_u32(): FW doesn't support random number generation",
             "the firmware has no random numbers",
             "hash something of the packet instead",
@@ -31,7 +32,8 @@ pub(super) fn helper(check: &mut Check<'_>, number: u32, visit: Visit<'_>) {
             event_kind(check, call, visit.before.call);
         }
         44 => adjust_head(check),
-        65 if !check.profile.adjust_tail => check.hook(
+        65 if !check.profile.adjust_tail => check.refuse(
+            Rule::AdjustTail,
             "adjust_tail not supported by FW",
             "the firmware cannot change the end of a packet",
             "do without",
@@ -54,7 +56,8 @@ fn unsupported(check: &mut Check<'_>, number: u32) {
         "bpf_trace_printk" => "count in a map, or use bpf_perf_event_output",
         _ => "do it on the host, after XDP_PASS",
     };
-    check.hook(
+    check.refuse(
+        Rule::Helper,
         format!("unsupported function id: {number}"),
         format!("the card has no {name}"),
         fix,
@@ -63,7 +66,8 @@ fn unsupported(check: &mut Check<'_>, number: u32) {
 
 fn map(check: &mut Check<'_>, name: &str, address: u16, call: CallFacts) {
     if address == 0 {
-        check.hook(
+        check.refuse(
+            Rule::MapHelper,
             format!("{name}: not supported by FW"),
             format!("the firmware has no routine for {name}"),
             "use a firmware that has it",
@@ -76,14 +80,16 @@ fn map(check: &mut Check<'_>, name: &str, address: u16, call: CallFacts) {
 fn stack_argument(check: &mut Check<'_>, name: &str, argument: Argument) {
     let to = argument.pointer().map(|pointer| pointer.to);
     let (Some(pointer), Some(Pointer::Stack { .. })) = (argument.pointer(), to) else {
-        return check.hook(
+        return check.refuse(
+            Rule::ArgumentType,
             format!("{name}: unsupported ptr type {}", type_number(to)),
             format!("{name} takes what is on the stack only"),
             "copy it into a local variable",
         );
     };
     if pointer.is_variable() {
-        return check.hook(
+        return check.refuse(
+            Rule::ArgumentVariable,
             format!("{name}: variable pointer"),
             format!("{name} takes a constant place on the stack only"),
             "use a local variable of its own",
@@ -91,7 +97,8 @@ fn stack_argument(check: &mut Check<'_>, name: &str, argument: Argument) {
     }
     let place = pointer.place();
     if place % 4 != 0 {
-        check.hook(
+        check.refuse(
+            Rule::ArgumentUnaligned,
             format!("{name}: unaligned stack pointer {}", -place),
             format!("the data of {name} is at {place} from the frame pointer"),
             "align the variable to 4 bytes",
@@ -115,7 +122,7 @@ fn update(check: &mut Check<'_>, call: CallFacts) {
         }
         if check.map_words.get(&(map, byte / 4)) == Some(&WordUse::Counted) {
             let place = -(value.place() + byte) - 1;
-            return check.hook(
+            return check.refuse(Rule::CounterUpdate,
                 format!(
                     "value at offset {byte}/{place} may be non-zero, bpf_map_update_elem() is required to initialize atomic counters to zero to avoid offload endian issues"
                 ),
@@ -129,7 +136,8 @@ fn update(check: &mut Check<'_>, call: CallFacts) {
 
 fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
     if address == 0 {
-        return check.hook(
+        return check.refuse(
+            Rule::EventHelper,
             "event_output: not supported by FW",
             "the firmware has no routine for events",
             "count in a map",
@@ -141,7 +149,8 @@ fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
         Argument::Other => KnownBits::default(),
     };
     if flags.mask & CURRENT_CPU != 0 || flags.value & CURRENT_CPU != CURRENT_CPU {
-        check.hook(
+        check.refuse(
+            Rule::EventCpu,
             format!("event_output: must use BPF_F_CURRENT_CPU, var_off: {flags}"),
             "events of the card have no CPU to choose",
             "pass BPF_F_CURRENT_CPU",
@@ -150,7 +159,8 @@ fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
     match call.arg4.pointer().map(|pointer| pointer.to) {
         Some(Pointer::Stack { .. }) => stack_argument(check, "event_output", call.arg4),
         None | Some(Pointer::MapValue { .. } | Pointer::Packet) => {}
-        Some(to) => check.hook(
+        Some(to) => check.refuse(
+            Rule::EventPointer,
             format!(
                 "event_output: unsupported ptr type: {}",
                 type_number(Some(to))
@@ -166,7 +176,8 @@ fn event_kind(check: &mut Check<'_>, call: CallFacts, before: Option<CallFacts>)
     let kind = |call: CallFacts| type_number(call.arg4.pointer().map(|pointer| pointer.to));
     if let Some(before) = before.map(kind).filter(|before| *before != kind(call)) {
         let now = kind(call);
-        check.hook(
+        check.refuse(
+            Rule::EventPointerChanged,
             format!("event_output: ptr type changed: {before} {now}"),
             "on different paths, events are taken from different kinds of memory",
             "call it once for each kind",
@@ -176,12 +187,14 @@ fn event_kind(check: &mut Check<'_>, call: CallFacts, before: Option<CallFacts>)
 
 fn adjust_head(check: &mut Check<'_>) {
     match check.profile.adjust_head.filter(AdjustHead::is_usable) {
-        None => check.hook(
+        None => check.refuse(
+            Rule::AdjustHead,
             "adjust_head not supported by FW",
             "the firmware cannot change the start of a packet",
             "do without",
         ),
-        Some(limits) if limits.flags & AdjustHead::NO_META == 0 => check.hook(
+        Some(limits) if limits.flags & AdjustHead::NO_META == 0 => check.refuse(
+            Rule::AdjustHeadMeta,
             "adjust_head: FW requires shifting metadata, not supported by the driver",
             "the firmware wants metadata moved along, which the driver does not do",
             "use a firmware with metadata elsewhere",

@@ -2,7 +2,7 @@
 
 use iom_core::map::{MapSpec, MapType};
 
-use super::{Check, GLOBALS, Stage};
+use super::{Check, GLOBALS, Rule};
 use crate::profile::MapLimits;
 
 pub(super) fn check(check: &mut Check<'_>) {
@@ -19,7 +19,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         };
         if spec.data_section {
             check.refuse(
-                Stage::MapCreate,
+                Rule::GlobalData,
                 "map flags are not supported",
                 format!("global data ({}) cannot be offloaded", spec.name),
                 GLOBALS,
@@ -36,7 +36,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         }
         let Some(limits) = check.profile.maps.filter(|limits| limits.types != 0) else {
             check.refuse(
-                Stage::MapCreate,
+                Rule::MapSupport,
                 "maps not supported by FW",
                 format!("map {}: the firmware has no maps", spec.name),
                 "use a firmware with maps",
@@ -57,7 +57,7 @@ fn wrong_type(check: &mut Check<'_>, spec: &MapSpec) {
         _ => "use a hash or array map",
     };
     check.refuse(
-        Stage::MapCreate,
+        Rule::MapType,
         "offloaded map type must be array or hash",
         format!(
             "map {} is of type {}; the card has hash and array",
@@ -71,8 +71,8 @@ fn wrong_type(check: &mut Check<'_>, spec: &MapSpec) {
 /// Checks one map behind `count` - 1 others with so many `elements`.
 fn map(check: &mut Check<'_>, spec: &MapSpec, limits: MapLimits, (count, elements): (u32, u64)) {
     let name = &spec.name;
-    let mut refuse = |driver: String, message: String, fix| {
-        check.refuse(Stage::MapCreate, driver, message, fix);
+    let mut refuse = |rule, driver: String, message: String, fix| {
+        check.refuse(rule, driver, message, fix);
     };
     if spec.flags.0 != 0 {
         let message = format!(
@@ -80,6 +80,7 @@ fn map(check: &mut Check<'_>, spec: &MapSpec, limits: MapLimits, (count, element
             spec.flags.0
         );
         refuse(
+            Rule::MapFlags,
             "map flags are not supported".into(),
             message,
             "remove map_flags",
@@ -92,6 +93,7 @@ fn map(check: &mut Check<'_>, spec: &MapSpec, limits: MapLimits, (count, element
             spec.map_type.name()
         );
         refuse(
+            Rule::FirmwareMapType,
             "map type not supported".into(),
             message,
             "use another map type",
@@ -102,14 +104,19 @@ fn map(check: &mut Check<'_>, spec: &MapSpec, limits: MapLimits, (count, element
             "map {name} is number {count}; the card has {}",
             limits.max_maps
         );
-        refuse("too many maps for a device".into(), message, "join maps");
+        refuse(
+            Rule::MapCount,
+            "too many maps for a device".into(),
+            message,
+            "join maps",
+        );
     }
     let left = u64::from(limits.max_elements).saturating_sub(elements);
     if u64::from(spec.max_entries) > left {
         let entries = spec.max_entries;
         let driver = format!("map with too many elements: {entries}, left: {left}");
         let message = format!("map {name} has {entries} entries; the card has {left} left");
-        refuse(driver, message, "lower max_entries");
+        refuse(Rule::MapElements, driver, message, "lower max_entries");
     }
     let entry = u64::from(spec.key_size).next_multiple_of(8)
         + u64::from(spec.value_size).next_multiple_of(8);
@@ -119,18 +126,24 @@ fn map(check: &mut Check<'_>, spec: &MapSpec, limits: MapLimits, (count, element
             format!("map elements too large: {entry}, FW max element size (key+value): {max}");
         let message = format!("map {name} has entries of {entry} bytes; the card takes {max}");
         refuse(
+            Rule::MapEntrySize,
             driver,
             message,
             "make key or value smaller, or split the map",
         );
     }
     let sizes = [
-        ("key", spec.key_size, limits.max_key),
-        ("value", spec.value_size, limits.max_value),
+        (Rule::MapKeySize, "key", spec.key_size, limits.max_key),
+        (
+            Rule::MapValueSize,
+            "value",
+            spec.value_size,
+            limits.max_value,
+        ),
     ];
-    for (what, size, max) in sizes.into_iter().filter(|(_, size, max)| size > max) {
+    for (rule, what, size, max) in sizes.into_iter().filter(|(_, _, size, max)| size > max) {
         let driver = format!("map {what} size {size}, FW max is {max}");
         let message = format!("map {name} has a {what} of {size} bytes; the card takes {max}");
-        refuse(driver, message, "make it smaller, or split the map");
+        refuse(rule, driver, message, "make it smaller, or split the map");
     }
 }

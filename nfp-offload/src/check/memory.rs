@@ -5,7 +5,7 @@ use iom_core::isa::{AtomicOp, Insn, Operand, Size, encode};
 use iom_core::module::ProgramType;
 use iom_core::verifier::{Pointer, PointerFacts, Visit};
 
-use super::{Check, Stage, WordUse};
+use super::{Check, Rule, WordUse};
 use crate::translate::{RX_QUEUE_INDEX, can_read_context};
 
 const ONE_KIND: &str = "access memory through one kind of pointer on all paths";
@@ -37,7 +37,7 @@ pub(super) fn load(check: &mut Check<'_>, size: Size, off: i16, visit: Visit<'_>
                 _ => "data and data_end",
             };
             check.refuse(
-                Stage::Translate,
+                Rule::ContextField,
                 translation_failed(-95, check.slot),
                 format!("of the context, only {fields} can be read; this is byte {off}"),
                 "read it on the host, or do without",
@@ -55,7 +55,7 @@ pub(super) fn store(check: &mut Check<'_>, off: i16, src: Operand, visit: Visit<
     let Operand::Reg(_) = src else {
         // The hook accepts it without a look; the translator then knows no pointer.
         return check.refuse(
-            Stage::Translate,
+            Rule::StoreConstant,
             translation_failed(-95, check.slot),
             "the driver cannot translate a store of a constant",
             "store a variable that the compiler cannot fold, or compile with -mcpu=v3 or lower",
@@ -68,7 +68,8 @@ pub(super) fn store(check: &mut Check<'_>, off: i16, src: Operand, visit: Visit<
         return;
     };
     if let Pointer::MapValue { .. } = pointer.to {
-        check.hook(
+        check.refuse(
+            Rule::MapWrite,
             "map writes not supported",
             "a map value can be read and added to, not written",
             "count with __sync_fetch_and_add, call bpf_map_update_elem, or write from user space",
@@ -80,13 +81,15 @@ pub(super) fn store(check: &mut Check<'_>, off: i16, src: Operand, visit: Visit<
 fn store_context(check: &mut Check<'_>, off: i16) {
     let is_xdp = check.program.program_type == ProgramType::Xdp;
     if !is_xdp || off != RX_QUEUE_INDEX {
-        check.hook(
+        check.refuse(
+            Rule::ContextStore,
             "unsupported store to context field",
             format!("byte {off} of the context cannot be written"),
             "of the context, only xdp_md.rx_queue_index can be written",
         );
     } else if !check.profile.queue_select {
-        check.hook(
+        check.refuse(
+            Rule::QueueSelect,
             "queue selection not supported by FW",
             "the firmware does not let programs choose the RX queue",
             "leave the choice to RSS",
@@ -107,7 +110,8 @@ pub(super) fn atomic(
         let operation = bytes.get(4..8).map_or(0, |imm| {
             i32::from_le_bytes([imm[0], imm[1], imm[2], imm[3]])
         });
-        return check.hook(
+        return check.refuse(
+            Rule::AtomicOperation,
             format!("atomic op not implemented: {operation}"),
             "of the atomic operations the card has addition only, without its result",
             "use additions and ignore what they return",
@@ -115,14 +119,16 @@ pub(super) fn atomic(
     }
     let to = visit.now.pointer.map(|pointer| pointer.to);
     let (Some(pointer), Some(Pointer::MapValue { map })) = (visit.now.pointer, to) else {
-        return check.hook(
+        return check.refuse(
+            Rule::AtomicPointer,
             format!("atomic add not to a map value pointer: {}", type_number(to)),
             "atomic additions are for map values only",
             "count in a map",
         );
     };
     if visit.now.addend.is_none() {
-        check.hook(
+        check.refuse(
+            Rule::AtomicAddend,
             "atomic add not of a scalar: 2",
             "what is added must be a number",
             "add a number",
@@ -135,7 +141,8 @@ pub(super) fn atomic(
 /// The base, if it is of a kind that can be followed.
 fn base(check: &mut Check<'_>, visit: Visit<'_>) -> Option<PointerFacts> {
     let Some(pointer) = visit.now.pointer else {
-        check.hook(
+        check.refuse(
+            Rule::PointerType,
             format!("unsupported ptr type: {}", type_number(None)),
             "access through something that is no pointer",
             ONE_KIND,
@@ -152,7 +159,8 @@ fn base(check: &mut Check<'_>, visit: Visit<'_>) -> Option<PointerFacts> {
         | Pointer::PacketEnd
         | Pointer::Map { .. }
         | Pointer::MapValueOrNull { .. } => {
-            check.hook(
+            check.refuse(
+                Rule::PointerType,
                 format!("unsupported ptr type: {}", type_number(Some(pointer.to))),
                 format!("access through a pointer to {}", pointer.to.name()),
                 ONE_KIND,
@@ -165,7 +173,8 @@ fn base(check: &mut Check<'_>, visit: Visit<'_>) -> Option<PointerFacts> {
 /// The place is built into the words, or, where it differs by path, its alignment.
 fn stack_access(check: &mut Check<'_>, visit: Visit<'_>, pointer: PointerFacts) {
     if pointer.is_variable() {
-        return check.hook(
+        return check.refuse(
+            Rule::StackVariable,
             "variable ptr stack access",
             "the place on the stack is not constant",
             "use constant indexes into local arrays",
@@ -176,7 +185,8 @@ fn stack_access(check: &mut Check<'_>, visit: Visit<'_>, pointer: PointerFacts) 
     };
     let (was, is) = (before.place(), pointer.place());
     if (was != is || before.differs_by_path) && was % 4 != is % 4 {
-        check.hook(
+        check.refuse(
+            Rule::StackMoved,
             format!("stack access changed location was:{was} is:{is}"),
             format!("the place on the stack is {was} or {is}, depending on the path"),
             "align both to 4 bytes, or use one of them",
@@ -192,7 +202,8 @@ fn same_kind(check: &mut Check<'_>, visit: Visit<'_>, pointer: PointerFacts) {
         .map(|before| type_number(Some(before.to)));
     let now = type_number(Some(pointer.to));
     if let Some(before) = before.filter(|before| *before != now) {
-        check.hook(
+        check.refuse(
+            Rule::PointerChanged,
             format!("ptr type changed for instruction {before} -> {now}"),
             "what this pointer points to depends on the path",
             ONE_KIND,
@@ -209,7 +220,8 @@ fn map_value(
     new: WordUse,
 ) {
     if pointer.is_variable() {
-        return check.hook(
+        return check.refuse(
+            Rule::MapOffsetVariable,
             "map value offset is variable",
             "the place in the map value is not constant",
             "use a constant index into the value, or one entry for each",
@@ -220,7 +232,8 @@ fn map_value(
     let value_size = value.map_or(0, |spec| i64::from(spec.value_size));
     if offset < 0 || offset + bytes > value_size {
         let end = offset + bytes;
-        return check.hook(
+        return check.refuse(
+            Rule::MapOutOfBounds,
             "map value access out-of-bounds",
             format!("bytes {offset} to {end} of a map value of {value_size} bytes"),
             "stay inside the value",
@@ -230,7 +243,8 @@ fn map_value(
         let first = *check.map_words.entry((map, word)).or_insert(new);
         let byte = offset.max(word * 4);
         if first != new {
-            check.hook(
+            check.refuse(
+                Rule::MapUseConflict,
                 format!(
                     "map value use type conflict {} vs {} off: {byte}",
                     first.name(),
@@ -240,7 +254,7 @@ fn map_value(
                 "read counters from user space only",
             );
         } else if new == WordUse::Counted && check.updated.contains(&(map, word)) {
-            check.hook(
+            check.refuse(Rule::CounterNotZero,
                 format!(
                     "atomic counter in map value may already be initialized to non-zero value off: {byte}"
                 ),

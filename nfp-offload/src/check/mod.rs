@@ -3,20 +3,25 @@
 //! the load with.
 
 mod arithmetic;
+mod attach;
 mod call;
 mod maps;
 mod memory;
+mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use iom_core::isa::{ByteOrder, CallTarget, Imm64, Insn, encode};
-use iom_core::module::{Module, Program, ProgramType};
+use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 use iom_core::verifier::{
     Argument, Facts, KnownBits, Options, Refusal, Rules, Visit, verify_with_facts,
 };
 
 use crate::profile::FirmwareProfile;
-use crate::translate::{layout, mark_removed, stack_bytes};
+use crate::translate::{TranslateError, TranslateErrorKind, layout, mark_removed, stack_bytes};
+
+pub use attach::{Attachment, TcFilter};
+pub use rule::Rule;
 
 /// A step of the load, in the order in which they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +57,8 @@ impl Stage {
 /// One reason against offloading a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
+    /// The rule that is not kept.
+    pub rule: Rule,
     /// Where the load would end.
     pub stage: Stage,
     /// Slot of the instruction, if one is to blame.
@@ -62,6 +69,49 @@ pub struct Reason {
     pub message: String,
     /// What to do about it.
     pub fix: Option<&'static str>,
+}
+
+impl Reason {
+    /// A reason that no instruction is to blame for.
+    pub(super) fn of(
+        rule: Rule,
+        driver: impl Into<String>,
+        message: impl Into<String>,
+        fix: impl Into<Option<&'static str>>,
+    ) -> Self {
+        Self {
+            rule,
+            stage: rule.stage(),
+            insn: None,
+            driver: driver.into(),
+            message: message.into(),
+            fix: fix.into(),
+        }
+    }
+
+    /// Why a program of so many slots cannot be translated.
+    pub(super) fn of_translation(error: &TranslateError, slots: usize) -> Self {
+        let rule = match error.kind {
+            TranslateErrorKind::Context => Rule::ContextField,
+            TranslateErrorKind::StoreConstant => Rule::StoreConstant,
+            TranslateErrorKind::Encode { .. } => Rule::ShiftAmount,
+            TranslateErrorKind::TooLong { .. } => Rule::ProgramLength,
+            TranslateErrorKind::LandsOnRemoved { .. } => Rule::RemovedTarget,
+            TranslateErrorKind::Pointer
+            | TranslateErrorKind::DivideByZero
+            | TranslateErrorKind::NotConstantDivision
+            | TranslateErrorKind::NoRecipe => Rule::Translation,
+        };
+        Self {
+            insn: (error.insn < slots).then_some(error.insn),
+            ..Self::of(
+                rule,
+                error.driver_message(),
+                error.kind.to_string(),
+                rule.fix(),
+            )
+        }
+    }
 }
 
 /// A program's facts, up to where the kernel's verifier refuses it, and every reason against
@@ -168,40 +218,27 @@ impl Check<'_> {
     fn verifier(&mut self, refusal: &Refusal) {
         self.slot = Some(refusal.insn).filter(|insn| *insn < self.program.insns.len());
         let driver = refusal.messages.join("\n");
-        self.refuse(Stage::KernelVerifier, driver, refusal.reason.clone(), None);
+        self.refuse(Rule::Verifier, driver, refusal.reason.clone(), None);
     }
 
     fn refuse(
         &mut self,
-        stage: Stage,
+        rule: Rule,
         driver: impl Into<String>,
         message: impl Into<String>,
         fix: impl Into<Option<&'static str>>,
     ) {
         self.reasons.push(Reason {
-            stage,
             insn: self.slot,
-            driver: driver.into(),
-            message: message.into(),
-            fix: fix.into(),
+            ..Reason::of(rule, driver, message, fix)
         });
-    }
-
-    /// A reason of the driver's verifier hook.
-    fn hook(
-        &mut self,
-        driver: impl Into<String>,
-        message: impl Into<String>,
-        fix: impl Into<Option<&'static str>>,
-    ) {
-        self.refuse(Stage::NfpVerifier, driver, message, fix);
     }
 
     fn firmware(&mut self) {
         let abi = self.profile.abi;
         if !matches!(abi, 2 | 3) {
             self.refuse(
-                Stage::FirmwareCapabilities,
+                Rule::Abi,
                 "NFP firmware does not support eBPF offload",
                 format!("the driver knows ABI 2 and 3, the firmware has {abi}"),
                 "load a firmware with BPF support",
@@ -210,10 +247,26 @@ impl Check<'_> {
         let program_type = self.program.program_type;
         if !matches!(program_type, ProgramType::Xdp | ProgramType::SchedCls) {
             self.refuse(
-                Stage::FirmwareCapabilities,
+                Rule::ProgramType,
                 "Invalid argument",
                 format!("only XDP and TC programs can be offloaded, not {program_type:?}"),
                 "make it an XDP program",
+            );
+        }
+        if self.program.fragments {
+            self.refuse(
+                Rule::LoadFlags,
+                "Invalid argument",
+                "a program that takes fragments (xdp.frags) is loaded with a flag, and the card takes none",
+                "put it into section xdp; the card gives it the first part of a packet",
+            );
+        }
+        if self.program.attach != XdpAttach::Device {
+            self.refuse(
+                Rule::AttachPoint,
+                "Invalid argument",
+                "the program is for entries of a devmap or cpumap, which the card does not have",
+                "put it into section xdp",
             );
         }
     }
@@ -248,8 +301,7 @@ impl Check<'_> {
                 "the card swaps to big-endian only",
                 "use bpf_htons and its kin",
             ),
-            Insn::LoadImm64 { .. } => self.refuse(
-                Stage::MapCreate,
+            Insn::LoadImm64 { .. } => self.refuse(Rule::GlobalData,
                 "offloaded map type must be array or hash",
                 "the card has no global data: no addresses in map values, of variables, of functions",
                 GLOBALS,
@@ -269,8 +321,7 @@ impl Check<'_> {
             } => call::helper(self, number, visit),
             Insn::Call {
                 target: CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
-            } => self.refuse(
-                Stage::KernelVerifier,
+            } => self.refuse(Rule::Kfunc,
                 "calling kernel function is not allowed",
                 "the card has no kernel functions",
                 None,
@@ -285,7 +336,8 @@ impl Check<'_> {
     /// An instruction for which the driver has no translation.
     fn opcode(&mut self, insn: Insn, message: &str, fix: &'static str) {
         let code = encode(&[insn]).first().copied().unwrap_or_default();
-        self.hook(
+        self.refuse(
+            Rule::Opcode,
             format!("instruction {code:#04x} not supported"),
             message,
             fix,
@@ -309,7 +361,8 @@ impl Check<'_> {
                     Argument::Other => (None, KnownBits::default()),
                 };
                 let kind = memory::type_number(to);
-                self.hook(
+                self.refuse(
+                    Rule::ExitNotConstant,
                     format!("unsupported exit state: {kind}, var_off: {bits}"),
                     format!(
                         "the return value must be a constant; of its bits this is known: {bits}"
@@ -317,11 +370,13 @@ impl Check<'_> {
                     fix,
                 );
             }
-            Some(value) if value <= REDIRECT && !STOLEN_SHOT_QUEUED.contains(&value) => self.hook(
-                format!("unsupported exit state: 1, imm: {value:x}"),
-                format!("the card cannot carry out TC action {value}"),
-                fix,
-            ),
+            Some(value) if value <= REDIRECT && !STOLEN_SHOT_QUEUED.contains(&value) => self
+                .refuse(
+                    Rule::ExitState,
+                    format!("unsupported exit state: 1, imm: {value:x}"),
+                    format!("the card cannot carry out TC action {value}"),
+                    fix,
+                ),
             Some(_) => {}
         }
     }
@@ -331,22 +386,14 @@ impl Check<'_> {
         let stack = stack_bytes(self.program, &layout(self.program, facts));
         let max = u32::from(self.profile.stack_bytes) / 64 * 64;
         if stack > max {
-            self.hook(
+            self.refuse(
+                Rule::StackSize,
                 format!("stack too large: program {stack}B > FW stack {max}B"),
                 format!("the program needs {stack} bytes of stack, the firmware gives {max}"),
                 "keep large values in a map, or in fewer functions at once",
             );
         }
-        let split = (u32::from(self.profile.inline_mtu) * 64).saturating_sub(32);
-        let looks = facts.last_packet_byte.min(self.profile.port_mtu);
-        if split < looks {
-            self.refuse(
-                Stage::Load,
-                "BPF offload not supported with potential packet access beyond HW packet split boundary",
-                format!("the program looks at {looks} bytes of a packet; {split} are within reach"),
-                "look at fewer bytes, or lower the port's MTU",
-            );
-        }
+        attach::split_boundary(self.profile, facts.last_packet_byte, &mut self.reasons);
     }
 }
 

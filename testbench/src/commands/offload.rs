@@ -8,9 +8,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use iom_core::module::ProgramType;
 use iom_core::verifier::Facts;
 use iom_nfp_offload::backend::table_ids;
-use iom_nfp_offload::check::Reason;
+use iom_nfp_offload::check::{Attachment, Reason, TcFilter};
 use iom_nfp_offload::isa;
 use iom_nfp_offload::offload::{Offload, Request, offload, offload_with};
 use iom_nfp_offload::profile::FirmwareProfile;
@@ -55,6 +56,37 @@ struct Target {
     /// Words without the driver's defects. No driver makes them: for comparison only
     #[arg(long)]
     fixed: bool,
+    /// Firmware of the port that it is put on, if that is another than it is made for
+    #[arg(long, value_name = "NAME|FILE")]
+    port: Option<String>,
+    /// What runs on the port now
+    #[arg(long, value_enum, value_name = "KIND")]
+    running: Option<Running>,
+    /// How the filter of a TC program differs from `protocol all bpf direct-action` in chain 0
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT,...")]
+    filter: Vec<FilterOption>,
+}
+
+/// A kind of program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Running {
+    /// A program for XDP
+    Xdp,
+    /// A program for TC
+    Tc,
+}
+
+/// What a TC filter may be instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FilterOption {
+    /// No BPF classifier
+    OtherClassifier,
+    /// In another chain than 0
+    OtherChain,
+    /// For one protocol
+    OneProtocol,
+    /// With actions, or without direct action
+    Actions,
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,6 +161,33 @@ impl Target {
         }
     }
 
+    /// The last stage of the load.
+    fn attach(
+        &self,
+        program_type: ProgramType,
+        offload: Offload,
+        port: &FirmwareProfile,
+    ) -> Result<Offload, Vec<Reason>> {
+        let is = |option| !self.filter.contains(&option);
+        let attachment = Attachment {
+            port,
+            running: self.running.map(|running| match running {
+                Running::Xdp => ProgramType::Xdp,
+                Running::Tc => ProgramType::SchedCls,
+            }),
+            filter: TcFilter {
+                is_bpf: is(FilterOption::OtherClassifier),
+                in_chain_0: is(FilterOption::OtherChain),
+                all_protocols: is(FilterOption::OneProtocol),
+                direct_action: is(FilterOption::Actions),
+            },
+        };
+        match attachment.check(program_type, &offload) {
+            reasons if reasons.is_empty() => Ok(offload),
+            reasons => Err(reasons),
+        }
+    }
+
     fn build(&self) -> anyhow::Result<Built> {
         let program = self.program.load()?;
         let mut profile = firmware(&self.profile)?;
@@ -142,6 +201,10 @@ impl Target {
             }
             facts = recorded::facts(vector).map_err(|error| Failure::usage(error.to_string()))?;
         }
+        let port = match &self.port {
+            Some(port) => firmware(port)?,
+            None => profile.clone(),
+        };
         let request = Request {
             module: &program.module,
             entry: program.entry,
@@ -153,6 +216,8 @@ impl Target {
             Some(facts) => offload_with(request, &facts),
             None => offload(request),
         };
+        let program_type = program.module.programs[program.entry].program_type;
+        let result = result.and_then(|offload| self.attach(program_type, offload, &port));
         Ok(Built {
             program,
             profile,
@@ -293,7 +358,7 @@ impl Built {
                 value["driver_message"] = json!(first.map(|reason| &reason.driver));
                 let reasons = reasons.iter().map(|reason| {
                     json!({
-                        "stage": reason.stage.name(), "insn": reason.insn,
+                        "rule": reason.rule.name(), "stage": reason.stage.name(), "insn": reason.insn,
                         "source": self.source_json(reason.insn), "message": reason.message,
                         "driver_message": reason.driver, "fix": reason.fix,
                     })
