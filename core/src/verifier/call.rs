@@ -485,6 +485,9 @@ impl Verifier<'_> {
             return Ok(());
         };
         let map_type = self.map(map).map_type;
+        if func == number::TAIL_CALL && map_type != MapType::ProgArray {
+            return reject("expected prog array map for tail call");
+        }
         let only = match map_type {
             MapType::ProgArray => Some(&[number::TAIL_CALL][..]),
             MapType::PerfEventArray => Some(&[22, 25, 55][..]),
@@ -499,7 +502,6 @@ impl Verifier<'_> {
             _ => None,
         };
         let needs = match func {
-            number::TAIL_CALL => map_type == MapType::ProgArray,
             25 => map_type == MapType::PerfEventArray,
             number::REDIRECT_MAP => matches!(
                 map_type,

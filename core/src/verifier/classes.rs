@@ -232,6 +232,11 @@ pub(super) const CLASSES: &[Class] = &[
         "copy the bytes to the stack first and hand over the copy",
     ),
     class(
+        "expected prog array map for tail call",
+        "a tail call needs a map of type prog array",
+        "hand over the prog array that holds the programs",
+    ),
+    class(
         "cannot pass map_type {type} into func {name}#{number}",
         "{name} does not work on a map of this type",
         "use the helper that belongs to the type: bpf_redirect_map for devmaps, cpumaps and xskmaps, bpf_tail_call for prog arrays, bpf_ringbuf_output for ring buffers, bpf_map_push_elem for queues and stacks",
@@ -407,7 +412,7 @@ pub(super) const CLASSES: &[Class] = &[
         "write the two accesses separately, and keep the compiler from merging them (`barrier()` or `asm volatile(\"\")` between them)",
     ),
     class(
-        "only read from bpf_array is supported",
+        "only read from {structure} is supported",
         "the map structure itself is written",
         "use bpf_map_update_elem, or the pointer that bpf_map_lookup_elem returns",
     ),

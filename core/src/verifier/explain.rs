@@ -125,22 +125,29 @@ impl Verifier<'_> {
         let lines = rejection.messages.iter();
         let mut registers =
             lines.filter_map(|line| matches("R{reg} ", line)?.first().map(|(_, text)| *text));
-        let named = hole("reg")
-            .or_else(|| registers.next())
-            .and_then(|text| text.parse().ok())
-            .and_then(Reg::new);
-        let used = self
-            .program
-            .insns
-            .get(self.insn)
-            .and_then(|insn| base(*insn));
-        if let (Some(reg), Some(last)) = (named.or(used), steps.last()) {
-            let last = if Some(reg) == used {
-                last.left
-            } else {
-                *self.state.reg(reg.index())
-            };
-            events.extend(history.of(reg, last));
+        let named = hole("reg").or_else(|| registers.next());
+        let named = named.and_then(|text| text.parse().ok()).and_then(Reg::new);
+        let insn = self.program.insns.get(self.insn).copied();
+        let failed = steps.last().filter(|step| step.insn == self.insn);
+        match (failed, insn) {
+            (Some(failed), Some(insn)) if hole("insn").is_none() => {
+                let used = base(insn);
+                if let Some(reg) = named.or(used) {
+                    let here = *self.state.reg(reg.index());
+                    let last = if Some(reg) == used { failed.left } else { here };
+                    events.extend(history.of(reg, last));
+                }
+                if let Insn::Alu {
+                    src: Operand::Reg(src),
+                    ..
+                } = insn
+                {
+                    let mut more = history.of(src, failed.right);
+                    more.retain(|event| !events.contains(event));
+                    events.extend(more);
+                }
+            }
+            _ => events.extend(history.jump_back(self.insn)),
         }
         Explanation {
             history: events,

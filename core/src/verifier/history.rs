@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::liveness::uses_and_writes;
 use super::maps::Maps;
 use super::path::PathStep;
+use super::prototype::prototype;
 use super::register::{Kind, Register};
 use super::words::{condition, context_member, number, value};
 use crate::helper;
@@ -65,6 +66,7 @@ impl History<'_> {
             let other = self.follow(step, at.frame, index, at.right);
             trail.events.extend(other.events);
         }
+        self.tell_moved(&mut trail);
         let missing = missing_comparison(&trail, reg);
         let mut events = trail.events;
         events.sort_by_key(|(step, _)| *step);
@@ -73,6 +75,45 @@ impl History<'_> {
         let insn = failed.insn;
         events.extend(missing.map(|text| Event { insn, text }));
         events
+    }
+
+    /// A packet pointer that is a number now was lost when a helper moved the packet.
+    fn tell_moved(&self, trail: &mut Trail) {
+        let moves = |step: &PathStep| {
+            let Insn::Call {
+                target: CallTarget::Helper(number),
+            } = self.program.insns[step.insn]
+            else {
+                return false;
+            };
+            prototype(number, self.program.program_type).is_some_and(|known| known.changes_packet)
+        };
+        let Some(moved) = self.steps.iter().rposition(moves) else {
+            return;
+        };
+        let was_packet = |(step, _): &(usize, Event)| {
+            *step < moved && self.steps[*step].result.kind.is_any_packet()
+        };
+        if trail.last.is_scalar() && trail.events.iter().any(was_packet) {
+            let insn = self.steps[moved].insn;
+            let text = format!(
+                "{} may move the packet: pointers into it from before are lost",
+                self.callee(insn)
+            );
+            trail.events.push((moved, Event { insn, text }));
+        }
+    }
+
+    /// The jump that leads back to the start of a loop in which nothing changes.
+    pub(super) fn jump_back(&self, start: usize) -> Vec<Event> {
+        let back = self.steps.last().filter(|step| step.insn != start);
+        let text =
+            || "the path comes back from here, with the same values in all registers".to_owned();
+        let event = back.map(|step| Event {
+            insn: step.insn,
+            text: text(),
+        });
+        event.into_iter().collect()
     }
 
     /// What a step did, where the error says which instruction it comes from.
@@ -252,6 +293,7 @@ impl History<'_> {
     fn load(&self, index: usize, (off, size): (i16, usize), trail: &mut Trail) -> Walk {
         let step = self.steps[index];
         let (reg, at) = (trail.reg, i64::from(off) + i64::from(step.left.offset));
+        let plural = if size == 1 { "" } else { "s" };
         let now = value(&step.result, self.maps);
         let text = match step.left.kind {
             Kind::Context => match context_member(self.program.program_type, at) {
@@ -267,10 +309,10 @@ impl History<'_> {
                 return self.stored(index, (frame.into(), at), trail);
             }
             Kind::Packet | Kind::PacketMeta => {
-                format!("{reg} is read from the packet ({size} bytes): {now}")
+                format!("{reg} is read from the packet ({size} byte{plural}): {now}")
             }
             _ => format!(
-                "{reg} is read from {} ({size} bytes): {now}",
+                "{reg} is read from {} ({size} byte{plural}): {now}",
                 value(&step.left, self.maps)
             ),
         };
@@ -349,7 +391,7 @@ impl History<'_> {
         };
         let learnt = match step.result.kind {
             Kind::Packet if trail.last.kind.is_packet() => match trail.last.range {
-                ..=0 => String::new(),
+                ..=0 => ", which does not say that any of it is there".to_owned(),
                 bytes => format!(", so {bytes} bytes are there"),
             },
             Kind::Scalar => format!(", so {dst} is {}", number(&step.result.scalar)),

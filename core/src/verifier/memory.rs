@@ -12,7 +12,7 @@ use super::reject::{Check, Rejection, reject};
 use super::scalar::Scalar;
 use super::tnum::Tnum;
 use crate::isa::{AtomicOp, Operand, Reg, Size};
-use crate::map::{InitialValue, MapFlags, MapSpec};
+use crate::map::{InitialValue, MapFlags, MapSpec, MapType};
 use crate::module::ProgramType;
 
 /// What is done to memory.
@@ -264,7 +264,10 @@ impl Verifier<'_> {
             Kind::Map(_) if !write && off >= 0 && off + access.size <= 128 => {
                 Ok(Some(Register::UNKNOWN))
             }
-            Kind::Map(_) if write => reject("only read from bpf_array is supported"),
+            Kind::Map(map) if write => {
+                let structure = structure(self.map(map).map_type);
+                reject(format!("only read from {structure} is supported"))
+            }
             Kind::NotInit
             | Kind::Scalar
             | Kind::PacketEnd
@@ -508,6 +511,25 @@ impl Verifier<'_> {
         let furthest = pointer.scalar.umax.min(MAX_OFFSET as u64) as i64;
         self.record_packet_byte(off + furthest + size - 1);
         Ok(())
+    }
+}
+
+/// The kernel's structure behind a map pointer.
+fn structure(map_type: MapType) -> &'static str {
+    match map_type {
+        MapType::Hash
+        | MapType::PercpuHash
+        | MapType::LruHash
+        | MapType::LruPercpuHash
+        | MapType::HashOfMaps => "bpf_htab",
+        MapType::LpmTrie => "lpm_trie",
+        MapType::Devmap | MapType::DevmapHash => "bpf_dtab",
+        MapType::Cpumap => "bpf_cpu_map",
+        MapType::Xskmap => "xsk_map",
+        MapType::Ringbuf => "bpf_ringbuf_map",
+        MapType::Queue | MapType::Stack => "bpf_queue_stack",
+        MapType::BloomFilter => "bpf_bloom_filter",
+        _ => "bpf_array",
     }
 }
 

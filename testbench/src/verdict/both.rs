@@ -25,8 +25,7 @@ pub struct Difference {
 pub struct LogComparison {
     /// Lines of the longer log.
     pub lines: usize,
-    /// Lines from the start that are equal, and those behind the first difference at the same place
-    /// from the end.
+    /// Lines that both have, in the same order.
     pub equal: usize,
     /// The first lines that differ, and the instruction that came last before them.
     pub first: Option<LogDifference>,
@@ -107,18 +106,13 @@ pub fn differences(sim: &Verdict, kernel: &Verdict) -> Vec<Difference> {
 /// Compares the logs, addresses of maps and the kernel's notes on stack liveness aside.
 pub fn compare_logs(program: &Program, sim: &str, kernel: &str) -> LogComparison {
     let (sim, kernel) = (lines(program, sim), lines(program, kernel));
-    let same = sim
-        .iter()
-        .zip(&kernel)
-        .take_while(|(sim, kernel)| sim == kernel)
-        .count();
+    let pairs = sim.iter().zip(&kernel);
+    let same = pairs.take_while(|(sim, kernel)| sim == kernel).count();
     let (rest_sim, rest_kernel) = (&sim[same..], &kernel[same..]);
-    let behind = rest_sim.iter().rev().zip(rest_kernel.iter().rev());
-    let behind = behind.take_while(|(sim, kernel)| sim == kernel).count();
     let differ = !rest_sim.is_empty() || !rest_kernel.is_empty();
     LogComparison {
         lines: sim.len().max(kernel.len()),
-        equal: same + behind,
+        equal: same + equal_lines(rest_sim, rest_kernel),
         first: differ.then(|| LogDifference {
             insn: sim[..same]
                 .iter()
@@ -128,6 +122,29 @@ pub fn compare_logs(program: &Program, sim: &str, kernel: &str) -> LogComparison
             kernel: rest_kernel.first().cloned(),
         }),
     }
+}
+
+/// Lines that both have in the same order, where neither leaves out many at once.
+fn equal_lines(mut sim: &[String], mut kernel: &[String]) -> usize {
+    const WINDOW: usize = 64;
+    let mut equal = 0;
+    while let (Some(left), Some(right)) = (sim.first(), kernel.first()) {
+        if left == right {
+            equal += 1;
+            (sim, kernel) = (&sim[1..], &kernel[1..]);
+            continue;
+        }
+        let meets = |skipped: usize| {
+            (0..=skipped).find(|left| {
+                let pair = sim.get(*left).zip(kernel.get(skipped - left));
+                pair.is_some_and(|(sim, kernel)| sim == kernel)
+            })
+        };
+        let found = (1..WINDOW).find_map(|skipped| Some((meets(skipped)?, skipped)));
+        let (left, right) = found.map_or((1, 1), |(left, skipped)| (left, skipped - left));
+        (sim, kernel) = (&sim[left..], &kernel[right..]);
+    }
+    equal
 }
 
 fn lines(program: &Program, log: &str) -> Vec<String> {
@@ -249,4 +266,30 @@ pub fn write(
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_compared_without_addresses_and_columns() {
+        let module = iom_core::isa::assemble(
+            ".map m hash key 4 value 8 max 1\nr1 = map[m] ll\nr2 = 0x5 ll\nr0 = 0\nexit\n",
+            "test.bpf",
+        );
+        let program = &module.expect("assembles").programs[0];
+        let sim = "0: (18) r1 = 0x0          ; R1=map\n2: (18) r2 = 0x5 ; R2=5\nx\n4: a\n";
+        let kernel = "0: (18) r1 = 0xffff8881   ; R1=map\n2: (18) r2 = 0x5 ; R2=5\n\
+            (0) frame 0 insn 7 +live -8\ny\nz\n4: a\nverification time 5 usec\n";
+        let compared = compare_logs(program, sim, kernel);
+        assert_eq!((compared.equal, compared.lines), (3, 5));
+        let first = compared.first.expect("a difference");
+        assert_eq!(first.insn, Some(2));
+        assert_eq!(
+            (first.sim.as_deref(), first.kernel.as_deref()),
+            (Some("x"), Some("y"))
+        );
+        assert_eq!(compare_logs(program, sim, sim).first, None);
+    }
 }

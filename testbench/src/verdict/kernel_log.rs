@@ -9,6 +9,8 @@ pub fn refusal(log: &str) -> (Option<usize>, Vec<String>) {
             insn = Some(slot);
             messages.clear();
         } else if explains(line) {
+            // Some errors have no end of line of their own.
+            let line = line.split("verification time ").next().unwrap_or(line);
             messages.push(line.trim_end().to_owned());
         }
     }
@@ -35,13 +37,12 @@ pub fn instruction_slot(line: &str) -> Option<u64> {
 
 /// Whether a line is an error rather than the verifier's state, a source line or its statistics.
 fn explains(line: &str) -> bool {
-    const NOISE: [&str; 19] = [
+    const NOISE: [&str; 18] = [
         ";",
         "from ",
         "processed ",
         "mark_precise",
         "force_precise",
-        "frame ",
         "verification time",
         "stack depth",
         "func#",
@@ -59,7 +60,11 @@ fn explains(line: &str) -> bool {
     let is_state = line
         .split_once(':')
         .is_some_and(|(slot, _)| slot.parse::<usize>().is_ok());
-    !line.trim().is_empty() && !is_state && !NOISE.iter().any(|start| line.starts_with(start))
+    let is_precision = line.starts_with("frame ") && line.contains(": propagating ");
+    !line.trim().is_empty()
+        && !is_state
+        && !is_precision
+        && !NOISE.iter().any(|start| line.starts_with(start))
 }
 
 #[cfg(test)]

@@ -59,8 +59,16 @@ fn write_reason(
     }
     let mut before = None;
     for event in &reason.history {
-        let place = program.line_of(event.insn);
+        // Where the source is the assembly itself, the line says nothing new.
+        let text = instruction(module, program, event.insn).unwrap_or_default();
+        let place = program
+            .line_of(event.insn)
+            .filter(|line| line.text.trim() != text);
         let place = place.map(|line| format!("{}:{}: {}", line.file, line.line, line.text.trim()));
+        if place.is_none() {
+            writeln!(out, "    {:>5}: {text}: {}", event.insn, event.text)?;
+            continue;
+        }
         if place.is_some() && place != before {
             writeln!(out, "     {}", place.as_deref().unwrap_or_default())?;
         }
