@@ -72,9 +72,16 @@ impl Verdict {
         let Some(target) = redirect.target else {
             return Self::Drop(DropReason::NoTarget);
         };
-        match redirect.kind {
-            // A classifier may let an interface receive the packet.
-            RedirectKind::Ifindex if redirect.flags & INGRESS != 0 => Self::Host,
+        // A classifier may let an interface receive the packet.
+        if redirect.kind == RedirectKind::Ifindex && redirect.flags & INGRESS != 0 {
+            return Self::Host;
+        }
+        Self::of_target(redirect.kind, target)
+    }
+
+    /// What a device does with a packet that is redirected to a target.
+    pub(crate) fn of_target(kind: RedirectKind, target: u32) -> Self {
+        match kind {
             RedirectKind::Ifindex | RedirectKind::Devmap => PortId::from_ifindex(target)
                 .map_or(Self::Drop(DropReason::NoInterface), Self::Transmit),
             RedirectKind::Cpumap => Self::Cpu(target),
@@ -115,6 +122,8 @@ pub struct Counters {
     pub drops: BTreeMap<DropReason, u64>,
     /// Packets handed to the host, to other CPUs and to sockets.
     pub delivered: u64,
+    /// Packets made by broadcasts beside those received.
+    pub duplicated: u64,
 }
 
 impl Counters {
@@ -137,6 +146,16 @@ impl Counters {
             XdpAction::Tx => rx.rx_xdp_tx += 1,
             XdpAction::Redirect => rx.rx_xdp_redirect += 1,
         }
+        self.count_delivery(verdict, sent_bytes);
+    }
+
+    /// Counts one more packet that a broadcast made.
+    pub fn count_duplicate(&mut self, verdict: Verdict, sent_bytes: usize) {
+        self.duplicated += 1;
+        self.count_delivery(verdict, sent_bytes);
+    }
+
+    fn count_delivery(&mut self, verdict: Verdict, sent_bytes: usize) {
         match verdict {
             Verdict::Drop(reason) => *self.drops.entry(reason).or_default() += 1,
             Verdict::Transmit(target) => {
@@ -148,7 +167,7 @@ impl Counters {
         }
     }
 
-    /// Asserts that every packet received was delivered, transmitted or dropped.
+    /// Asserts that every packet received or duplicated was delivered, transmitted or dropped.
     ///
     /// # Panics
     /// If packets were lost or made up: a fault of the simulator.
@@ -157,7 +176,7 @@ impl Counters {
         let sent: u64 = self.ports.values().map(|port| port.tx_packets).sum();
         let dropped: u64 = self.drops.values().sum();
         assert_eq!(
-            received,
+            received + self.duplicated,
             sent + dropped + self.delivered,
             "packets received and accounted for"
         );

@@ -4,5 +4,6 @@
 pub mod capture;
 pub mod device;
 pub mod flow;
+pub mod redirect;
 pub mod replay;
 pub mod rss;

@@ -1,5 +1,6 @@
 //! A program loaded on one backend, with maps of its own, ready to take batches.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -9,6 +10,7 @@ use iom_core::abi::{
 };
 use iom_core::map::{MapContents, MapSet};
 use iom_core::module::Module;
+use iom_sim::redirect::{Deliverer, RedirectMaps};
 use iom_sim::replay::{PacketBatch, Replay};
 
 use crate::compare::PacketView;
@@ -39,6 +41,9 @@ pub struct Lane {
     /// The program's module.
     pub module: Arc<Module>,
     instance: Box<dyn Instance>,
+    redirects: RedirectMaps,
+    /// The programs behind entries of devmaps and cpumaps, by index.
+    behind: BTreeMap<usize, Box<dyn Instance>>,
 }
 
 impl Lane {
@@ -67,12 +72,19 @@ impl Lane {
             queues: setup.queues,
         };
         let instance = backend.load(&request)?;
+        let redirects = RedirectMaps::of(&maps);
+        let mut behind = BTreeMap::new();
+        for entry in redirects.programs() {
+            behind.insert(entry, backend.load(&LoadRequest { entry, ..request })?);
+        }
         Ok(Self {
             name: name.to_owned(),
             capabilities: backend.capabilities(),
             exact_retval,
             module: Arc::clone(module),
             instance,
+            redirects,
+            behind,
         })
     }
 
@@ -82,6 +94,14 @@ impl Lane {
     /// The backend failed.
     pub fn maps(&self) -> Result<Vec<MapContents>, BackendError> {
         self.instance.maps()
+    }
+
+    /// The device, to carry out what the program decides.
+    ///
+    /// # Errors
+    /// The backend failed.
+    pub fn deliverer(&self) -> Result<Deliverer<'_>, BackendError> {
+        Deliverer::new(&self.redirects, &self.behind)
     }
 
     /// Workers for the queues, to run batches with.

@@ -5,10 +5,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use iom_core::abi::{Outcome, Redirect, ShownSocketBuffer, TcAction};
+use iom_core::abi::{Event, Frame, Outcome, Redirect, ShownSocketBuffer, TcAction};
 use iom_core::hex::encode as hex;
 use iom_core::module::{Module, ProgramType};
-use iom_sim::device::Verdict;
+use iom_sim::device::{DropReason, Verdict};
+use iom_sim::redirect::Delivery;
 use iom_sim::replay::Ingressed;
 use serde::Serialize;
 
@@ -33,6 +34,49 @@ struct PacketRecord<'a> {
     socket_buffer: Option<SocketBufferRecord>,
     events: Vec<String>,
     drop_reason: Option<&'a str>,
+    /// Where it went, if a broadcast or a program behind a map entry had a say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Vec<DeliveryRecord>>,
+}
+
+/// Where a packet, or one of its copies, went.
+#[derive(Debug, Serialize)]
+struct DeliveryRecord {
+    to: &'static str,
+    target: Option<u32>,
+    length: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<String>,
+    drop_reason: Option<&'static str>,
+}
+
+impl DeliveryRecord {
+    fn new(delivery: &Delivery, left: &Frame, with_bytes: bool) -> Self {
+        let frame = delivery.frame.as_deref().unwrap_or(left);
+        let (to, target) = match delivery.verdict {
+            Verdict::Drop(_) => ("drop", None),
+            Verdict::Host => ("host", None),
+            Verdict::Transmit(port) => ("port", Some(port.0)),
+            Verdict::Cpu(cpu) => ("cpu", Some(cpu)),
+            Verdict::Socket(queue) => ("socket", Some(queue)),
+        };
+        Self {
+            to,
+            target,
+            length: frame.len(),
+            bytes: with_bytes.then(|| hex(&frame.packet())),
+            drop_reason: delivery.verdict.drop_reason().map(DropReason::text),
+        }
+    }
+}
+
+/// What the device made of a packet, and the events of the programs that ran there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delivered<'a> {
+    /// Where it went; nothing where only programs are compared.
+    pub deliveries: &'a [Delivery],
+    /// Events of programs behind map entries.
+    pub events: &'a [Event],
 }
 
 /// A socket buffer in JSON, as far as all backends show it.
@@ -116,8 +160,15 @@ impl<'a> PacketWriter<'a> {
         backend: &str,
         packet: &Ingressed,
         view: &PacketView<'_>,
+        delivered: &Delivered<'_>,
     ) -> io::Result<()> {
-        let verdict = Verdict::of(packet.port, view.outcome);
+        let deliveries = delivered.deliveries;
+        let verdict = deliveries.first().map_or_else(
+            || Verdict::of(packet.port, view.outcome),
+            |first| first.verdict,
+        );
+        let plain = matches!(deliveries, [] | [Delivery { frame: None, .. }]);
+        let events = view.events.iter().chain(delivered.events);
         let trap = view
             .outcome
             .trap
@@ -143,11 +194,16 @@ impl<'a> PacketWriter<'a> {
                 view.outcome.program_type,
                 &view.frame.socket_buffer.shown(),
             ),
-            events: view.events.iter().map(|event| hex(&event.bytes)).collect(),
+            events: events.map(|event| hex(&event.bytes)).collect(),
             drop_reason: trap
                 .as_deref()
                 .or(refused)
-                .or(verdict.drop_reason().map(iom_sim::device::DropReason::text)),
+                .or(verdict.drop_reason().map(DropReason::text)),
+            deliveries: (!plain).then(|| {
+                let records = deliveries.iter();
+                let record = |delivery| DeliveryRecord::new(delivery, view.frame, self.with_bytes);
+                records.map(record).collect()
+            }),
         };
         serde_json::to_writer(&mut self.out, &record)?;
         self.out.write_all(b"\n")

@@ -64,8 +64,7 @@ fn xdp_md(frame: &Frame, offset: usize, size: Size) -> Option<u64> {
         8 => Some(pointer(frame.data_meta())),
         12 => Some(u64::from(frame.receive.ingress_ifindex)),
         16 => Some(u64::from(frame.receive.queue)),
-        // Only programs in a devmap have an egress interface.
-        20 => Some(0),
+        20 => Some(u64::from(frame.egress_ifindex)),
         _ => None,
     }
 }

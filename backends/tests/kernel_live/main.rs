@@ -21,12 +21,17 @@ const PORTS: u32 = 2;
 
 /// Does what the packet's bytes 14 and 15 say: an action, or 4 for a redirect through `ports` and 5
 /// and 6 for one through a cpumap without and with a program; byte 15 is the key. 7 is a tail call,
-/// which sends the packet back. Each program that sees the packet marks it.
+/// which sends the packet back; 8 goes to all ports and 10 to all but where it came from. No two
+/// entries of a broadcast name one port: frames that Linux sends to a device in one go all meet the
+/// program of the first. Each program that sees the packet marks it, the one on egress with both interfaces.
 const MODULE: &str = "
 .license \"GPL\"
 .map ports devmap key 4 value 8 max 4
 .entry 00000000 = 0200000000000000
 .entry 01000000 = 0300000000000000
+.entry 02000000 = 0300000002000000
+.map all devmap key 4 value 8 max 3
+.entry 00000000 = 0200000000000000
 .entry 02000000 = 0300000002000000
 .map cpus cpumap key 4 value 8 max 1
 .entry 00000000 = c000000000000000
@@ -53,6 +58,11 @@ const MODULE: &str = "
     if r0 == 5 goto redirect
     r1 = map[worked] ll
     if r0 == 6 goto redirect
+    r1 = map[all] ll
+    r3 = 8
+    if r0 == 8 goto redirect
+    r3 = 24
+    if r0 == 10 goto redirect
     if r0 != 7 goto out
     r1 = r6
     r2 = map[jumps] ll
@@ -69,9 +79,13 @@ redirect:
     r3 = *(u32 *)(r1 + 4)
     r0 = 1
     r4 = r2
-    r4 += 20
+    r4 += 24
     if r4 > r3 goto out
     *(u8 *)(r2 + 17) = 0xde
+    r5 = *(u32 *)(r1 + 12)
+    *(u8 *)(r2 + 22) = r5
+    r5 = *(u32 *)(r1 + 20)
+    *(u8 *)(r2 + 23) = r5
     r4 = *(u8 *)(r2 + 19)
     if r4 == 1 goto out
     r0 = 2
@@ -104,7 +118,7 @@ out:
 ";
 
 /// Bytes 14, 15 and 19 of the frames: what to do, key, and whether the program behind drops it.
-const CASES: [(u8, u8, u8); 14] = [
+const CASES: [(u8, u8, u8); 17] = [
     (0, 0, 0),
     (1, 0, 0),
     (2, 0, 0),
@@ -118,7 +132,10 @@ const CASES: [(u8, u8, u8); 14] = [
     (6, 0, 0),
     (6, 0, 1),
     (7, 0, 0),
+    (8, 0, 0),
+    (8, 0, 1),
     (9, 0, 0),
+    (10, 0, 0),
 ];
 
 /// Each case three times on each port, of several lengths.
@@ -236,8 +253,10 @@ fn check_mode(network: &Network, mode: Mode) {
         (count(&seen.far), count(&seen.host))
     };
     // Of three rounds on two ports. Far end 0: its port's TX, devmap key 0 from both; far end 1: its
-    // port's TX, keys 1 and 2 from both; each its port's tail calls. Stacks: pass, both cpumaps. The rest is dropped.
-    assert_eq!(counts(&simulated), (vec![12, 18], vec![9, 9]));
+    // port's TX, keys 1 and 2 from both; each its port's tail calls. Broadcasts go to both
+    // keys of their map, those without the ingress to the other port's. Stacks: pass, both cpumaps.
+    // The rest is dropped.
+    assert_eq!(counts(&simulated), (vec![27, 27], vec![9, 9]));
     assert_eq!(counts(&live), counts(&simulated), "{mode}");
     assert_eq!(live, simulated, "{mode}");
 }

@@ -1,16 +1,17 @@
 //! The same frames through the interpreter and the simulated device: what leaves each port, and
 //! what reaches the host of each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iom_backends::interpreter::Interpreter;
 use iom_core::abi::{
-    Backend, Environment, Frame, Instance, LoadRequest, Outcome, PortId, QueueId, Receive,
-    Redirect, XdpAction,
+    Backend, Environment, Frame, Instance, LoadRequest, Outcome, PortId, QueueId, Receive, Recorder,
 };
-use iom_core::map::{MapSet, MapValue};
+use iom_core::map::MapSet;
 use iom_core::module::Module;
 use iom_sim::device::Verdict;
+use iom_sim::redirect::{Deliverer, RedirectMaps};
 
 /// Frames at each far end, then frames that the stack of each port gets.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,8 +36,15 @@ impl Seen {
 /// What a module makes of frames on ports, in their order.
 pub(crate) fn simulate(module: &Arc<Module>, ports: u32, sent: &[(u32, Vec<u8>)]) -> Seen {
     let maps = MapSet::create(&module.maps, 1).expect("the maps are created");
-    let instance = |entry| load(module, entry, &maps, ports);
-    let main = instance(0);
+    let redirects = RedirectMaps::of(&maps);
+    let load = |entry| load(module, entry, &maps, ports);
+    let behind: BTreeMap<_, _> = redirects
+        .programs()
+        .into_iter()
+        .map(|entry| (entry, load(entry)))
+        .collect();
+    let main = load(0);
+    let mut deliverer = Deliverer::new(&redirects, &behind).expect("workers");
     let mut seen = Seen {
         far: vec![Vec::new(); ports as usize],
         host: vec![Vec::new(); ports as usize],
@@ -50,21 +58,15 @@ pub(crate) fn simulate(module: &Arc<Module>, ports: u32, sent: &[(u32, Vec<u8>)]
             ..Receive::default()
         };
         let outcome = run(&*main, &mut frame);
-        let verdict = Verdict::of(PortId(*port), &outcome);
-        // The program of the map's entry has the last word.
-        let behind = outcome
-            .redirect
-            .and_then(|redirect| behind(&maps, redirect));
-        if let Some(entry) = behind {
-            let action = run(&*instance(entry), &mut frame).action();
-            if action != XdpAction::Pass {
-                continue;
+        let deliveries =
+            deliverer.deliver(PortId(*port), &outcome, &frame, &mut Recorder::default());
+        for delivery in deliveries.expect("the programs behind run") {
+            let packet = delivery.frame.as_deref().unwrap_or(&frame).packet();
+            match delivery.verdict {
+                Verdict::Transmit(target) => seen.far[target.0 as usize].push(packet),
+                Verdict::Host | Verdict::Cpu(_) => seen.host[*port as usize].push(packet),
+                Verdict::Drop(_) | Verdict::Socket(_) => {}
             }
-        }
-        match verdict {
-            Verdict::Transmit(target) => seen.far[target.0 as usize].push(frame.packet()),
-            Verdict::Host | Verdict::Cpu(_) => seen.host[*port as usize].push(frame.packet()),
-            Verdict::Drop(_) | Verdict::Socket(_) => {}
         }
     }
     seen
@@ -90,19 +92,4 @@ fn run(instance: &dyn Instance, frame: &mut Frame) -> Outcome {
     let frames = std::slice::from_mut(frame);
     worker.run(frames, &mut outcomes, None).expect("it runs");
     outcomes.swap_remove(0)
-}
-
-/// The program that the redirect's entry names.
-fn behind(maps: &MapSet, redirect: Redirect) -> Option<usize> {
-    let key = redirect.key?.to_le_bytes();
-    let contents = maps.get(redirect.map?)?.contents();
-    let entry = contents
-        .entries
-        .into_iter()
-        .find(|entry| entry.key == key)?;
-    let MapValue::Plain(value) = entry.value else {
-        return None;
-    };
-    let program = u32::from_le_bytes(*value.get(4..)?.first_chunk()?);
-    program.checked_sub(1).map(|index| index as usize)
 }

@@ -89,6 +89,8 @@ pub struct Frame {
     pub time_ns: u64,
     /// What `ktime_get_ns` gives.
     pub ktime_ns: u64,
+    /// Interface that the packet leaves through, for programs of devmap entries; else 0.
+    pub egress_ifindex: u32,
     /// What programs with a socket buffer see and leave beside the packet. A backend sets it when it
     /// starts such a program.
     pub socket_buffer: SocketBuffer,
@@ -129,6 +131,7 @@ impl Frame {
             packet_id: 0,
             time_ns: 0,
             ktime_ns: 0,
+            egress_ifindex: 0,
             socket_buffer: SocketBuffer::default(),
             fragments: Vec::new(),
         }

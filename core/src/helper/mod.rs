@@ -22,7 +22,9 @@ pub use fib::{FIB_PARAMS_BYTES, Fib, MtuCall};
 pub use packet::{adjust_head, adjust_meta, adjust_tail, load_bytes, store_bytes};
 pub use perf::perf_event_packet;
 pub use printk::{ARGUMENTS_MAX, format, format_line};
-pub use redirect::{RedirectMapCall, RedirectState, map_target, redirect_kind};
+pub use redirect::{
+    BROADCAST, EXCLUDE_INGRESS, RedirectMapCall, RedirectState, map_target, redirect_kind,
+};
 pub use socket_buffer::{
     NETWORK_HEADER, get_hash_recalc, l3_csum_replace, l4_csum_replace, skb_change_type,
     skb_load_bytes, skb_load_bytes_relative, skb_pull_data, skb_store_bytes,

@@ -8,9 +8,9 @@ use crate::module::ProgramType;
 /// Low bits of `flags`: what `redirect_map` returns when the map has no entry.
 const ACTION_MASK: u64 = 3;
 /// `BPF_F_BROADCAST`: to all entries of a devmap.
-const BROADCAST: u64 = 1 << 3;
+pub const BROADCAST: u64 = 1 << 3;
 /// `BPF_F_EXCLUDE_INGRESS`: but not to the interface that the packet came from.
-const EXCLUDE_INGRESS: u64 = 1 << 4;
+pub const EXCLUDE_INGRESS: u64 = 1 << 4;
 /// `BPF_F_INGRESS`: a classifier redirects to where the interface receives.
 const INGRESS: u64 = 1;
 /// `TC_ACT_SHOT` and `TC_ACT_REDIRECT`.

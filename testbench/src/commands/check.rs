@@ -20,7 +20,7 @@ use crate::mask::{Mask, Masks};
 use crate::minimal_case::{Difference, MinimalCase, Trials};
 use crate::program::{LoadedProgram, ProgramArgs};
 use crate::progress::Progress;
-use crate::record::PacketWriter;
+use crate::record::{Delivered, PacketWriter};
 use crate::replay_args::ReplayArgs;
 use crate::report::{self, Skipped};
 use crate::save_diff::{self, Case};
@@ -179,7 +179,10 @@ impl Prepared {
         let report = check.run(&mut source, &mut ingress, &mut |backend, packet, view| {
             progress.set(packet.id.saturating_add(1));
             match &mut packets {
-                Some(writer) => Ok(writer.write(&self.program.module, backend, packet, view)?),
+                Some(writer) => {
+                    let delivered = Delivered::default();
+                    Ok(writer.write(&self.program.module, backend, packet, view, &delivered)?)
+                }
                 None => Ok(()),
             }
         })?;

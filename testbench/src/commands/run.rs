@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use iom_backends::interpreter::{Coverage, Observe, Trace};
-use iom_core::abi::{Backend, PortId};
+use iom_core::abi::{Backend, PortId, Recorder};
 use iom_core::module::Module;
 use iom_nfp_offload::backend::Nfp;
 use iom_sim::capture::{
     Annotations, CaptureError, CaptureWriter, LinkType, MergedReader, Packet, port_name,
 };
 use iom_sim::device::{Counters, Verdict};
+use iom_sim::redirect::{Deliverer, Delivery};
 use iom_sim::replay::{Ingress, Ingressed, PacketBatch};
 use serde_json::json;
 
@@ -26,7 +27,7 @@ use crate::map_files;
 use crate::pin_dir::PinDir;
 use crate::program::ProgramArgs;
 use crate::progress::Progress;
-use crate::record::PacketWriter;
+use crate::record::{Delivered, PacketWriter};
 use crate::replay_args::ReplayArgs;
 use crate::stats::{Report, Stats};
 
@@ -263,12 +264,13 @@ fn replay(
     outputs: &mut Outputs,
 ) -> anyhow::Result<Option<CaptureError>> {
     let mut running = lane.start(queues)?;
+    let mut deliverer = lane.deliverer()?;
     let mut batch = PacketBatch::default();
     let progress = Progress::start("packets");
     loop {
         let fault = ingress.fill(source, &mut batch, BATCH_PACKETS).err();
         running.run(&batch)?;
-        outputs.take(&batch, &running, module)?;
+        outputs.take(&batch, &running, &mut deliverer, module)?;
         progress.set(
             batch
                 .packets()
@@ -328,44 +330,69 @@ impl Outputs {
         &mut self,
         batch: &PacketBatch,
         running: &Running<'_>,
+        deliverer: &mut Deliverer<'_>,
         module: &Module,
     ) -> anyhow::Result<()> {
         self.summary.set_aside += batch.set_aside().len() as u64;
         for (packet, view) in batch.packets().iter().zip(running.views()) {
+            let mut later = Recorder::default();
+            let deliveries =
+                deliverer.deliver(packet.port, view.outcome, view.frame, &mut later)?;
+            let delivered = Delivered {
+                deliveries: &deliveries,
+                events: &later.events,
+            };
             if let Some(writer) = &mut self.packets {
-                writer.write(module, &running.lane.name, packet, &view)?;
+                writer.write(module, &running.lane.name, packet, &view, &delivered)?;
             }
             if view.outcome.refused.is_some() {
                 self.summary.set_aside += 1;
                 continue;
             }
-            let verdict = Verdict::of(packet.port, view.outcome);
-            self.summary.counters.count(
-                packet.port,
-                view.outcome,
-                verdict,
-                packet.len_bytes(),
-                view.frame.len(),
-            );
-            if let Some(stats) = &mut self.summary.stats {
-                stats.count(packet, view.outcome, verdict);
+            self.count(packet, &view, &deliveries);
+            for delivery in &deliveries {
+                self.write_frame(packet, &view, delivery)?;
+                if !self.by_port {
+                    break;
+                }
             }
-            self.write_frame(packet, &view, verdict)?;
         }
         Ok(())
+    }
+
+    fn count(&mut self, packet: &Ingressed, view: &PacketView<'_>, deliveries: &[Delivery]) {
+        let len = |delivery: &Delivery| delivery.frame.as_deref().unwrap_or(view.frame).len();
+        let counters = &mut self.summary.counters;
+        let Some((first, copies)) = deliveries.split_first() else {
+            return;
+        };
+        let received = packet.len_bytes();
+        counters.count(
+            packet.port,
+            view.outcome,
+            first.verdict,
+            received,
+            len(first),
+        );
+        for copy in copies {
+            counters.count_duplicate(copy.verdict, len(copy));
+        }
+        if let Some(stats) = &mut self.summary.stats {
+            stats.count(packet, view.outcome, first.verdict);
+        }
     }
 
     fn write_frame(
         &mut self,
         packet: &Ingressed,
         view: &PacketView<'_>,
-        verdict: Verdict,
+        delivery: &Delivery,
     ) -> anyhow::Result<()> {
         let Some(writer) = &mut self.frames else {
             return Ok(());
         };
         let interface = if self.by_port {
-            match verdict {
+            match delivery.verdict {
                 Verdict::Drop(_) => return Ok(()),
                 Verdict::Transmit(PortId(port)) => port_name(port),
                 Verdict::Host | Verdict::Cpu(_) => "host".to_owned(),
@@ -374,7 +401,9 @@ impl Outputs {
         } else {
             port_name(packet.port.0)
         };
-        let bytes = view.frame.packet();
+        let left = view.frame;
+        let frame = delivery.frame.as_deref().filter(|_| self.by_port);
+        let bytes = frame.unwrap_or(left).packet();
         let frame = Packet {
             bytes: &bytes,
             time_ns: packet.time_ns,
