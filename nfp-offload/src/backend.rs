@@ -16,7 +16,7 @@ use crate::check::Reason;
 use crate::cycles::Cost;
 use crate::machine::{
     Config, CounterWidth, FRAME_LEN_MAX, Finding, Findings, Firmware, FirmwareFault, Helper,
-    HelperCall, Memory, MicroEngine, OutOfBounds, Program, map_address, map_pointer,
+    HelperCall, Memory, MicroEngine, OutOfBounds, Program, ResultWord, map_address, map_pointer,
 };
 use crate::offload::{Request, offload};
 use crate::profile::FirmwareProfile;
@@ -100,6 +100,7 @@ impl Nfp {
     /// each eBPF instruction, to name it when the machine faults.
     pub fn load_words(
         &self,
+        program_type: ProgramType,
         words: &[u64],
         first_words: &[u16],
         maps: &MapSet,
@@ -111,6 +112,7 @@ impl Nfp {
                 message: fault.to_string(),
             })?;
         Ok(Box::new(Loaded {
+            program_type,
             program,
             first_words: first_words.to_vec(),
             maps: maps.clone(),
@@ -134,7 +136,7 @@ impl Backend for Nfp {
             .min(split)
             .min(FRAME_LEN_MAX);
         Capabilities {
-            program_types: vec![ProgramType::Xdp],
+            program_types: vec![ProgramType::Xdp, ProgramType::SchedCls],
             map_types: if profile.maps.is_some() {
                 vec![MapType::Hash, MapType::Array]
             } else {
@@ -143,11 +145,8 @@ impl Backend for Nfp {
             helpers: helpers(profile),
             frame_bytes: (FRAME_BYTES_MIN, longest),
             notes: vec![
-                "of a return value only the action comes back; anything above tx is an abort"
+                "of a return value only the action comes back; of XDP programs anything above tx is an abort"
                     .to_owned(),
-                "zero extensions are kept where the Linux driver drops some: other words, same results"
-                    .to_owned(),
-                "functions of the program's own cannot be analysed yet".to_owned(),
             ],
         }
     }
@@ -170,6 +169,7 @@ impl Backend for Nfp {
             log: String::new(),
         })?;
         self.load_words(
+            request.module.programs[request.entry].program_type,
             &offload.words,
             &offload.image.first_words,
             request.maps,
@@ -219,6 +219,7 @@ fn refusal(program: usize, reason: Reason) -> Refusal {
 }
 
 struct Loaded {
+    program_type: ProgramType,
     program: Program,
     first_words: Vec<u16>,
     maps: MapSet,
@@ -240,6 +241,7 @@ impl Instance for Loaded {
             random: self.environment.random(0),
         };
         Ok(Box::new(Context {
+            program_type: self.program_type,
             program: &self.program,
             first_words: &self.first_words,
             environment: self.environment,
@@ -260,6 +262,7 @@ impl Instance for Loaded {
 
 /// An ME context that serves one RX queue.
 struct Context<'a> {
+    program_type: ProgramType,
     program: &'a Program,
     first_words: &'a [u16],
     environment: Environment,
@@ -310,9 +313,9 @@ impl Context<'_> {
                 self.total.bytes += frame.linear().len() as u64;
                 self.total.cost += outcome.cost;
                 self.take_packet(frame);
-                let action = outcome.result.xdp_action().unwrap_or(XdpAction::Aborted);
                 Outcome {
-                    retval: retval(action),
+                    program_type: self.program_type,
+                    retval: retval(self.program_type, outcome.result),
                     ..Outcome::default()
                 }
             }
@@ -349,13 +352,29 @@ impl Context<'_> {
     }
 }
 
-const fn retval(action: XdpAction) -> u32 {
-    match action {
-        XdpAction::Aborted => 0,
-        XdpAction::Drop => 1,
-        XdpAction::Pass => 2,
-        XdpAction::Tx => 3,
-        XdpAction::Redirect => 4,
+/// A return value with the effect of what the firmware is told. Only that comes back: of a TC
+/// program, whether a packet that is dropped counts as such, or was stolen.
+fn retval(program_type: ProgramType, result: ResultWord) -> u32 {
+    const UNSPEC: u32 = u32::MAX;
+    const SHOT: u32 = 2;
+    const STOLEN: u32 = 4;
+    const REDIRECT: u32 = 7;
+    let action = result.xdp_action().unwrap_or(XdpAction::Aborted);
+    match (program_type, action) {
+        (ProgramType::SchedCls, XdpAction::Pass) => UNSPEC,
+        (ProgramType::SchedCls, XdpAction::Drop | XdpAction::Aborted) => {
+            if result.counts_drop() {
+                SHOT
+            } else {
+                STOLEN
+            }
+        }
+        (ProgramType::SchedCls, XdpAction::Tx | XdpAction::Redirect) => REDIRECT,
+        (_, XdpAction::Aborted) => 0,
+        (_, XdpAction::Drop) => 1,
+        (_, XdpAction::Pass) => 2,
+        (_, XdpAction::Tx) => 3,
+        (_, XdpAction::Redirect) => 4,
     }
 }
 

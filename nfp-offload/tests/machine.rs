@@ -5,6 +5,7 @@ mod recorded;
 use iom_core::abi::{Environment, Frame, QueueId, XdpAction};
 use iom_core::isa::Size;
 use iom_core::map::MapSet;
+use iom_core::module::ProgramType;
 use iom_core::object::vector::load_vector;
 use iom_nfp_offload::backend::{Nfp, table_ids};
 use iom_nfp_offload::cycles::program_cost;
@@ -189,7 +190,7 @@ fn queues_add_to_the_same_counters() {
     let card = Nfp::new(FirmwareProfile::full());
     let words = recorded::words(program, "words");
     let instance = card
-        .load_words(&words, &[], &maps, Environment::default())
+        .load_words(ProgramType::Xdp, &words, &[], &maps, Environment::default())
         .unwrap();
     std::thread::scope(|scope| {
         for queue in 0..2 {

@@ -11,7 +11,7 @@ use iom_backends::interpreter::Interpreter;
 use iom_core::abi::{Backend, Environment, Frame, Instance, LoadRequest, Network, QueueId};
 use iom_core::isa::assemble;
 use iom_core::map::MapSet;
-use iom_core::module::Module;
+use iom_core::module::{Module, ProgramType};
 use iom_core::verifier::Range;
 use iom_nfp_offload::backend::Nfp;
 use iom_nfp_offload::check::check;
@@ -71,7 +71,13 @@ fn on_card(words: &Offload, maps: &MapSet, bytes: &[u8]) -> Vec<u8> {
     let card = Nfp::new(FirmwareProfile::full());
     let first_words = &words.image.first_words;
     let instance = card
-        .load_words(&words.words, first_words, maps, Environment::default())
+        .load_words(
+            ProgramType::Xdp,
+            &words.words,
+            first_words,
+            maps,
+            Environment::default(),
+        )
         .unwrap();
     run(&*instance, bytes)
 }

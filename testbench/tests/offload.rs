@@ -131,6 +131,54 @@ fn the_port_may_refuse_what_was_translated() {
     iom(&[&replace[..], &["none"]].concat()).assert().code(3);
 }
 
+/// A classifier on interpreter and card: IPv4 is dropped, ARP stolen, the rest goes on.
+#[test]
+fn classifiers_run_on_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cls.bpf");
+    let write = |stolen: i32| {
+        let text = format!(
+            ".license GPL
+             .program main sched_cls
+             r2 = *(u32 *)(r1 + 76)
+             r3 = *(u32 *)(r1 + 80)
+             r4 = r2
+             r4 += 14
+             if r4 > r3 goto on
+             r5 = *(u16 *)(r2 + 12)
+             if r5 == 8 goto drop
+             if r5 == 1544 goto steal
+             on:
+             r0 = -1
+             exit
+             drop:
+             r0 = 2
+             exit
+             steal:
+             r0 = {stolen}
+             exit"
+        );
+        std::fs::write(&path, text).unwrap();
+    };
+    let check = || {
+        let mut command = Command::cargo_bin("iom").unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        command.current_dir(root).arg("check").arg(&path);
+        command.args(["-i", "pcaps/mix.pcap", "--backends", "sim,nfp"]);
+        command.assert()
+    };
+    write(4);
+    check().success();
+    let path = path.to_str().unwrap();
+    iom(&["plan", path]).assert().success();
+    // TC_ACT_QUEUED is another thing on the card, and the lint says so.
+    write(5);
+    check().code(1);
+    let output = iom(&["plan", path]).assert().success();
+    let warning = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(warning.contains("defect 12"), "{warning}");
+}
+
 #[test]
 fn captures_run_on_the_model() {
     let args = ["run", DROP, "-i", "pcaps/attack.pcap"];

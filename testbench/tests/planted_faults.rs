@@ -11,7 +11,7 @@ use iom_core::abi::{
 };
 use iom_core::isa::{CallTarget, Insn, Operand, Reg, Width};
 use iom_core::map::MapContents;
-use iom_core::module::Module;
+use iom_core::module::{Module, ProgramType};
 use iom_nfp_offload::backend::{Nfp, table_ids};
 use iom_nfp_offload::offload::{Request, offload};
 use iom_nfp_offload::profile::FirmwareProfile;
@@ -205,6 +205,7 @@ impl Backend for WrongWord {
         let field = 1 << 21;
         offload.words[table] = ustore::with_ecc(offload.words[table] ^ field);
         nfp.load_words(
+            ProgramType::Xdp,
             &offload.words,
             &offload.image.first_words,
             request.maps,

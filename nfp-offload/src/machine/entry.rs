@@ -48,6 +48,11 @@ pub struct Outcome {
 pub struct ResultWord(pub u32);
 
 impl ResultWord {
+    /// The packet counts as dropped.
+    pub const fn counts_drop(self) -> bool {
+        self.0 >> 21 & 1 == 1
+    }
+
     /// The action as the firmware carries it out, or `None` if the word names none. A redirect
     /// sends the packet out of the port that it came from, which is XDP's transmit.
     pub fn xdp_action(self) -> Option<XdpAction> {

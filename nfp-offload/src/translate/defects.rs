@@ -4,6 +4,7 @@
 
 use iom_core::isa::{AluOp, CallTarget, Condition, Insn, Operand, Size, Width};
 use iom_core::map::MapSpec;
+use iom_core::module::ProgramType;
 use iom_core::verifier::{Facts, InsnFacts, Pointer, Range, RegisterSet, live_registers};
 
 use super::step::{Step, steps};
@@ -48,6 +49,7 @@ pub fn defects(input: Input<'_>, maps: &[MapSpec], all_paths: Option<&Facts>) ->
             shift_amount(original, step.facts),
             lint.behind_value(step, everywhere),
             lint.adjust_head(original),
+            queued(input.program.program_type, step.facts),
         ];
         let here = here.into_iter().flatten();
         found.extend(here.map(|(id, message, fix)| Defect {
@@ -244,6 +246,21 @@ impl Lint<'_> {
             (10, message.to_owned(), fix)
         })
     }
+}
+
+/// A TC program's `TC_ACT_QUEUED`: direct action does not know it and goes on with the packet.
+fn queued(program_type: ProgramType, facts: &InsnFacts) -> Found {
+    const QUEUED: u64 = 5;
+    let result = facts.result.and_then(|result| result.as_constant());
+    (program_type == ProgramType::SchedCls && result == Some(QUEUED)).then(|| {
+        let message =
+            "returns TC_ACT_QUEUED, on which the card drops the packet; the kernel goes on with it";
+        (
+            12,
+            message.to_owned(),
+            "return TC_ACT_STOLEN or TC_ACT_SHOT to drop it",
+        )
+    })
 }
 
 /// Copies made in one piece, although a part of one element is stored before it is read.
