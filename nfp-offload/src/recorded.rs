@@ -76,6 +76,7 @@ const CALLER_STACK: u32 = 4;
 const REMOVED: u32 = 0x20;
 const ZERO_EXTEND: u32 = 0x40;
 /// Types of registers (`enum bpf_reg_type` of Linux 6.1).
+const NOT_INIT: u32 = 0;
 const SCALAR: u32 = 1;
 const CONTEXT: u32 = 2;
 const MAP: u32 = 3;
@@ -227,10 +228,11 @@ fn pointer(register: Register) -> Option<PointerFacts> {
 }
 
 fn argument(register: Register) -> Argument {
-    if register.kind == SCALAR {
-        return Argument::Number(bits(register));
+    match register.kind {
+        NOT_INIT => Argument::Unset,
+        SCALAR => Argument::Number(bits(register)),
+        _ => pointer(register).map_or(Argument::Other, Argument::Pointer),
     }
-    pointer(register).map_or(Argument::Other, Argument::Pointer)
 }
 
 fn call_facts(row: &Row) -> CallFacts {

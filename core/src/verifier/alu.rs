@@ -97,6 +97,9 @@ impl Verifier<'_> {
     }
 
     pub(super) fn mov_signed(&mut self, width: Width, dst: Reg, src: Reg, from: Size) -> Check {
+        if self.options.rules.are_6_1() {
+            return reject("BPF_MOV uses reserved fields");
+        }
         self.check_read(src)?;
         self.check_write(dst)?;
         let source = *self.state.reg(src.index());
@@ -165,6 +168,9 @@ impl Verifier<'_> {
     pub(super) fn alu(&mut self, op: AluOp, width: Width, dst: Reg, src: Operand) -> Check {
         self.check_operand(src)?;
         self.check_read(dst)?;
+        if self.options.rules.are_6_1() && matches!(op, AluOp::SignedDiv | AluOp::SignedMod) {
+            return reject("BPF_ALU uses reserved fields");
+        }
         let divides = matches!(
             op,
             AluOp::Div | AluOp::SignedDiv | AluOp::Mod | AluOp::SignedMod

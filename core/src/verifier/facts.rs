@@ -206,9 +206,11 @@ impl PointerFacts {
 /// What a register hands on: to a helper, or to who called the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Argument {
-    /// Nothing, or something that is not followed here.
+    /// Something that is not followed here.
     #[default]
     Other,
+    /// Nothing that may be read.
+    Unset,
     /// A number.
     Number(KnownBits),
     /// A pointer.
@@ -220,7 +222,7 @@ impl Argument {
     pub const fn pointer(self) -> Option<PointerFacts> {
         match self {
             Self::Pointer(pointer) => Some(pointer),
-            Self::Other | Self::Number(_) => None,
+            Self::Other | Self::Unset | Self::Number(_) => None,
         }
     }
 
@@ -228,7 +230,7 @@ impl Argument {
     pub const fn as_constant(self) -> Option<u64> {
         match self {
             Self::Number(bits) => bits.as_constant(),
-            Self::Other | Self::Pointer(_) => None,
+            Self::Other | Self::Unset | Self::Pointer(_) => None,
         }
     }
 }

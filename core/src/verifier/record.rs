@@ -23,6 +23,14 @@ pub struct Visit<'a> {
     pub now: &'a InsnFacts,
     /// Facts of the visits so far, with this one.
     pub so_far: &'a InsnFacts,
+    registers: &'a [Register],
+}
+
+impl Visit<'_> {
+    /// What a register holds.
+    pub fn register(&self, reg: Reg) -> Argument {
+        argument(&self.registers[reg.index()])
+    }
 }
 
 /// Gathers facts.
@@ -40,7 +48,7 @@ impl<'a> Recorder<'a> {
         Self { facts, on_visit }
     }
 
-    fn visit(&mut self, slot: usize, now: &InsnFacts) {
+    fn visit(&mut self, slot: usize, now: &InsnFacts, registers: &[Register]) {
         let before = self.facts.insns[slot].clone();
         let so_far = &mut self.facts.insns[slot];
         so_far.add(now);
@@ -49,6 +57,7 @@ impl<'a> Recorder<'a> {
             before: &before,
             now,
             so_far,
+            registers,
         });
     }
 }
@@ -138,10 +147,11 @@ fn pointer(register: &Register) -> Option<PointerFacts> {
 }
 
 fn argument(register: &Register) -> Argument {
-    if register.is_scalar() {
-        return Argument::Number(register.scalar.bits.into());
+    match register.kind {
+        Kind::NotInit => Argument::Unset,
+        Kind::Scalar => Argument::Number(register.scalar.bits.into()),
+        _ => pointer(register).map_or(Argument::Other, Argument::Pointer),
     }
-    pointer(register).map_or(Argument::Other, Argument::Pointer)
 }
 
 fn range(register: &Register) -> Range {
@@ -158,7 +168,7 @@ impl Verifier<'_> {
             return;
         };
         let now = self.visit_facts(slot);
-        recorder.visit(slot, &now);
+        recorder.visit(slot, &now, &self.state.frame().registers);
         self.recorder = Some(recorder);
     }
 

@@ -351,7 +351,8 @@ impl Verifier<'_> {
         if size == 0 && !how.zero {
             return reject("invalid zero-sized read");
         }
-        self.check_stack_bounds(reg, off, size, how.access)?;
+        self.check_stack_bounds(reg, off, size, how.access)
+            .map_err(|rejection| self.options.rules.by_helper(rejection))?;
         let scalar = self.state.reg(reg.index()).scalar;
         let frame = self.frame_of(reg);
         let (min, max, known) = match scalar.as_const(false) {

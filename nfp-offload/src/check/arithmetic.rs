@@ -20,10 +20,10 @@ pub(super) fn check(
     let ranges = facts.ranges.unwrap_or((Range::FULL, Range::FULL));
     match op {
         AluOp::Mul => multiply(check, width, src, ranges),
-        AluOp::Div => divide(check, src, ranges),
-        AluOp::Mod | AluOp::SignedMod | AluOp::SignedDiv => check.opcode(
+        AluOp::Div | AluOp::SignedDiv => divide(check, src, ranges),
+        AluOp::Mod | AluOp::SignedMod => check.opcode(
             insn,
-            "the card has no modulo and no signed division",
+            "the card has no modulo",
             "for a power of two use `&`; else divide, multiply back and subtract",
         ),
         AluOp::Lsh

@@ -1,10 +1,10 @@
 //! Helper calls (`nfp_bpf_check_helper_call`).
 
 use iom_core::helper;
-use iom_core::verifier::{Argument, CallFacts, KnownBits, Pointer, Visit};
+use iom_core::verifier::{Argument, CallFacts, Pointer, Visit};
 
-use super::memory::type_number;
-use super::{Check, Rule, WordUse};
+use super::memory::argument_type;
+use super::{Check, Rule, WordUse, known_bits};
 use crate::profile::AdjustHead;
 
 /// `BPF_F_INDEX_MASK` and `BPF_F_CURRENT_CPU`.
@@ -58,7 +58,7 @@ fn unsupported(check: &mut Check<'_>, number: u32) {
     };
     check.refuse(
         Rule::Helper,
-        format!("unsupported function id: {number}"),
+        format!("unsupported function id: {}", number as i32),
         format!("the card has no {name}"),
         fix,
     );
@@ -82,7 +82,7 @@ fn stack_argument(check: &mut Check<'_>, name: &str, argument: Argument) {
     let (Some(pointer), Some(Pointer::Stack { .. })) = (argument.pointer(), to) else {
         return check.refuse(
             Rule::ArgumentType,
-            format!("{name}: unsupported ptr type {}", type_number(to)),
+            format!("{name}: unsupported ptr type {}", argument_type(argument)),
             format!("{name} takes what is on the stack only"),
             "copy it into a local variable",
         );
@@ -143,11 +143,7 @@ fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
             "count in a map",
         );
     }
-    let flags = match call.arg3 {
-        Argument::Number(bits) => bits,
-        Argument::Pointer(pointer) => pointer.variable,
-        Argument::Other => KnownBits::default(),
-    };
+    let flags = known_bits(call.arg3);
     if flags.mask & CURRENT_CPU != 0 || flags.value & CURRENT_CPU != CURRENT_CPU {
         check.refuse(
             Rule::EventCpu,
@@ -163,7 +159,7 @@ fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
             Rule::EventPointer,
             format!(
                 "event_output: unsupported ptr type: {}",
-                type_number(Some(to))
+                argument_type(call.arg4)
             ),
             format!("events cannot be taken from {}", to.name()),
             "copy it into a local variable",
@@ -173,7 +169,7 @@ fn perf_event_output(check: &mut Check<'_>, address: u16, call: CallFacts) {
 
 /// The kind of memory is built into the words, so all paths must agree on it.
 fn event_kind(check: &mut Check<'_>, call: CallFacts, before: Option<CallFacts>) {
-    let kind = |call: CallFacts| type_number(call.arg4.pointer().map(|pointer| pointer.to));
+    let kind = |call: CallFacts| argument_type(call.arg4);
     if let Some(before) = before.map(kind).filter(|before| *before != kind(call)) {
         let now = kind(call);
         check.refuse(

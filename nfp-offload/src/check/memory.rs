@@ -1,9 +1,9 @@
 //! Loads, stores and atomic additions by what they point to (`nfp_bpf_check_ptr`,
 //! `nfp_bpf_check_store`, `nfp_bpf_check_atomic`).
 
-use iom_core::isa::{AtomicOp, Insn, Operand, Size, encode};
+use iom_core::isa::{AtomicOp, Insn, Operand, Reg, Size, encode};
 use iom_core::module::ProgramType;
-use iom_core::verifier::{Pointer, PointerFacts, Visit};
+use iom_core::verifier::{Argument, Pointer, PointerFacts, Visit};
 
 use super::{Check, Rule, WordUse};
 use crate::translate::{RX_QUEUE_INDEX, can_read_context};
@@ -11,7 +11,16 @@ use crate::translate::{RX_QUEUE_INDEX, can_read_context};
 const ONE_KIND: &str = "access memory through one kind of pointer on all paths";
 
 /// The kernel's number of a register type (`enum bpf_reg_type` of Linux 6.1).
-pub(super) const fn type_number(pointer: Option<Pointer>) -> u32 {
+pub(super) const fn argument_type(argument: Argument) -> u32 {
+    match argument {
+        Argument::Unset => 0,
+        Argument::Number(_) | Argument::Other => 1,
+        Argument::Pointer(pointer) => type_number(Some(pointer.to)),
+    }
+}
+
+/// The kernel's number of a kind of pointer; without one, of a number.
+const fn type_number(pointer: Option<Pointer>) -> u32 {
     match pointer {
         None => 1,
         Some(Pointer::Context) => 2,
@@ -26,8 +35,8 @@ pub(super) const fn type_number(pointer: Option<Pointer>) -> u32 {
     }
 }
 
-pub(super) fn load(check: &mut Check<'_>, size: Size, off: i16, visit: Visit<'_>) {
-    let Some(pointer) = base(check, visit) else {
+pub(super) fn load(check: &mut Check<'_>, size: Size, (base, off): (Reg, i16), visit: Visit<'_>) {
+    let Some(pointer) = followed(check, visit, base) else {
         return;
     };
     match pointer.to {
@@ -51,7 +60,12 @@ pub(super) fn load(check: &mut Check<'_>, size: Size, off: i16, visit: Visit<'_>
     same_kind(check, visit, pointer);
 }
 
-pub(super) fn store(check: &mut Check<'_>, off: i16, src: Operand, visit: Visit<'_>) {
+pub(super) fn store(
+    check: &mut Check<'_>,
+    (base, off): (Reg, i16),
+    src: Operand,
+    visit: Visit<'_>,
+) {
     let Operand::Reg(_) = src else {
         // The hook accepts it without a look; the translator then knows no pointer.
         return check.refuse(
@@ -64,7 +78,7 @@ pub(super) fn store(check: &mut Check<'_>, off: i16, src: Operand, visit: Visit<
     if visit.now.pointer.map(|pointer| pointer.to) == Some(Pointer::Context) {
         store_context(check, off);
     }
-    let Some(pointer) = base(check, visit) else {
+    let Some(pointer) = followed(check, visit, base) else {
         return;
     };
     if let Pointer::MapValue { .. } = pointer.to {
@@ -100,9 +114,9 @@ fn store_context(check: &mut Check<'_>, off: i16) {
 pub(super) fn atomic(
     check: &mut Check<'_>,
     insn: Insn,
-    op: AtomicOp,
-    size: Size,
-    off: i16,
+    (op, size): (AtomicOp, Size),
+    (base, off): (Reg, i16),
+    src: Reg,
     visit: Visit<'_>,
 ) {
     if op != (AtomicOp::Add { fetch: false }) {
@@ -119,17 +133,19 @@ pub(super) fn atomic(
     }
     let to = visit.now.pointer.map(|pointer| pointer.to);
     let (Some(pointer), Some(Pointer::MapValue { map })) = (visit.now.pointer, to) else {
+        let kind = argument_type(visit.register(base));
         return check.refuse(
             Rule::AtomicPointer,
-            format!("atomic add not to a map value pointer: {}", type_number(to)),
+            format!("atomic add not to a map value pointer: {kind}"),
             "atomic additions are for map values only",
             "count in a map",
         );
     };
     if visit.now.addend.is_none() {
+        let kind = argument_type(visit.register(src));
         check.refuse(
             Rule::AtomicAddend,
-            "atomic add not of a scalar: 2",
+            format!("atomic add not of a scalar: {kind}"),
             "what is added must be a number",
             "add a number",
         );
@@ -139,11 +155,12 @@ pub(super) fn atomic(
 }
 
 /// The base, if it is of a kind that can be followed.
-fn base(check: &mut Check<'_>, visit: Visit<'_>) -> Option<PointerFacts> {
+fn followed(check: &mut Check<'_>, visit: Visit<'_>, base: Reg) -> Option<PointerFacts> {
     let Some(pointer) = visit.now.pointer else {
+        let kind = argument_type(visit.register(base));
         check.refuse(
             Rule::PointerType,
-            format!("unsupported ptr type: {}", type_number(None)),
+            format!("unsupported ptr type: {kind}"),
             "access through something that is no pointer",
             ONE_KIND,
         );

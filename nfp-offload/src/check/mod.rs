@@ -11,7 +11,7 @@ mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iom_core::isa::{ByteOrder, CallTarget, Imm64, Insn, encode};
+use iom_core::isa::{AluOp, ByteOrder, CallTarget, Imm64, Insn, encode};
 use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 use iom_core::verifier::{
     Argument, Facts, KnownBits, Options, Refusal, Rules, Visit, verify_with_facts,
@@ -218,7 +218,14 @@ impl Check<'_> {
     fn verifier(&mut self, refusal: &Refusal) {
         self.slot = Some(refusal.insn).filter(|insn| *insn < self.program.insns.len());
         let driver = refusal.messages.join("\n");
-        self.refuse(Rule::Verifier, driver, refusal.reason.clone(), None);
+        let is_new = self.slot.is_some_and(|slot| {
+            let insn = self.program.insns[slot];
+            let signed = [AluOp::SignedDiv, AluOp::SignedMod];
+            matches!(insn, Insn::MovSigned { .. })
+                || matches!(insn, Insn::Alu { op, .. } if signed.contains(&op))
+        });
+        let fix = is_new.then_some(CPU_V3);
+        self.refuse(Rule::Verifier, driver, refusal.reason.clone(), fix);
     }
 
     fn refuse(
@@ -284,6 +291,8 @@ impl Check<'_> {
                 ..
             }
             | Insn::Mov { .. }
+            // Not for the driver: the kernel of its time has no such move.
+            | Insn::MovSigned { .. }
             | Insn::Neg { .. }
             | Insn::LoadImm64 {
                 value: Imm64::Map(_) | Imm64::Number(_),
@@ -306,16 +315,20 @@ impl Check<'_> {
                 "the card has no global data: no addresses in map values, of variables, of functions",
                 GLOBALS,
             ),
-            Insn::Load { signed: true, .. } | Insn::MovSigned { .. } => {
+            Insn::Load { signed: true, .. } => {
                 self.opcode(insn, "the card does not extend signs", CPU_V3);
             }
             Insn::Load {
-                size, base: _, off, ..
-            } => memory::load(self, size, off, visit),
-            Insn::Store { off, src, .. } => memory::store(self, off, src, visit),
-            Insn::Atomic { op, size, off, .. } => {
-                memory::atomic(self, insn, op, size, off, visit);
-            }
+                size, base, off, ..
+            } => memory::load(self, size, (base, off), visit),
+            Insn::Store { base, off, src, .. } => memory::store(self, (base, off), src, visit),
+            Insn::Atomic {
+                op,
+                size,
+                base,
+                off,
+                src,
+            } => memory::atomic(self, insn, (op, size), (base, off), src, visit),
             Insn::Call {
                 target: CallTarget::Helper(number),
             } => call::helper(self, number, visit),
@@ -355,12 +368,8 @@ impl Check<'_> {
         let fix = "return TC_ACT_SHOT, TC_ACT_STOLEN, TC_ACT_QUEUED or TC_ACT_UNSPEC as constants";
         match result.as_constant() {
             None => {
-                let (to, bits) = match result {
-                    Argument::Number(bits) => (None, bits),
-                    Argument::Pointer(pointer) => (Some(pointer.to), pointer.variable),
-                    Argument::Other => (None, KnownBits::default()),
-                };
-                let kind = memory::type_number(to);
+                let bits = known_bits(result);
+                let kind = memory::argument_type(result);
                 self.refuse(
                     Rule::ExitNotConstant,
                     format!("unsupported exit state: {kind}, var_off: {bits}"),
@@ -399,3 +408,16 @@ impl Check<'_> {
 
 const CPU_V3: &str = "compile with -mcpu=v3 or lower";
 const GLOBALS: &str = "make it a constant (`static const` that the compiler folds, `#define`) or a value of an array map";
+
+/// What is known of the bits of a register, also of what is added to a pointer.
+fn known_bits(argument: Argument) -> KnownBits {
+    match argument {
+        Argument::Number(bits) => bits,
+        Argument::Pointer(pointer) => pointer.variable,
+        Argument::Unset => KnownBits {
+            value: 0,
+            mask: u64::MAX,
+        },
+        Argument::Other => KnownBits::default(),
+    }
+}

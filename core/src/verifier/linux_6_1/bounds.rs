@@ -251,14 +251,32 @@ pub(super) fn compute(s: &mut Scalar, op: AluOp, width: Width, other: &Scalar) {
     sync(s);
 }
 
-/// `is_branch_taken`: only comparisons with constants are decided, equality by the bits alone.
+/// `is_branch_taken`: only comparisons with constants are decided, equality by the bits alone. Where
+/// bounds contradict each other, whether the jump is taken is asked first.
 pub(super) fn is_taken(a: &Scalar, b: &Scalar, cond: Condition, half: bool) -> Option<bool> {
     let value = b.as_const(half)?;
+    let signed = value as i64;
+    let ((umin, umax), (smin, smax), signed) = if half {
+        let unsigned = (a.u32_min.into(), a.u32_max.into());
+        let signed = i64::from(value as i32);
+        (unsigned, (a.s32_min.into(), a.s32_max.into()), signed)
+    } else {
+        ((a.umin, a.umax), (a.smin, a.smax), signed)
+    };
     let known = || a.as_const(half).map(|known| known == value);
+    let decide = |taken: bool, passed: bool| (taken || passed).then_some(taken);
     match cond {
         Condition::Eq => known(),
         Condition::Ne => known().map(|equal| !equal),
-        _ => branch::is_taken(a, &Scalar::constant(value), cond, half),
+        Condition::Set => branch::is_taken(a, &Scalar::constant(value), cond, half),
+        Condition::Gt => decide(umin > value, umax <= value),
+        Condition::Ge => decide(umin >= value, umax < value),
+        Condition::Lt => decide(umax < value, umin >= value),
+        Condition::Le => decide(umax <= value, umin > value),
+        Condition::SignedGt => decide(smin > signed, smax <= signed),
+        Condition::SignedGe => decide(smin >= signed, smax < signed),
+        Condition::SignedLt => decide(smax < signed, smin >= signed),
+        Condition::SignedLe => decide(smax <= signed, smin > signed),
     }
 }
 

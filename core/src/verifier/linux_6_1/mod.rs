@@ -11,6 +11,7 @@ pub(super) use parentage::FrameMarks;
 
 use super::branch;
 use super::register::Register;
+use super::reject::Rejection;
 use super::scalar::Scalar;
 use super::state::State;
 use crate::isa::{AluOp, Condition, Reg, Width};
@@ -29,6 +30,18 @@ pub enum Rules {
 impl Rules {
     pub(super) fn are_6_1(self) -> bool {
         self == Self::Linux6_1
+    }
+
+    /// What is said of a helper's access to the stack.
+    pub(super) fn by_helper(self, mut rejection: Rejection) -> Rejection {
+        if self.are_6_1() {
+            for message in &mut rejection.messages {
+                for verb in [" read from", " write to"] {
+                    *message = message.replace(verb, " indirect access to");
+                }
+            }
+        }
+        rejection
     }
 
     /// Spreads what each member of a number says to the others (`reg_bounds_sync`).
