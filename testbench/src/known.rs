@@ -17,6 +17,8 @@ pub enum KnownDifference {
     PrintkLines,
     /// A classifier reads `wire_len`.
     WireLen,
+    /// The kernel's test-run has no device that knows more of a packet than its bytes.
+    DeviceMetadata,
 }
 
 impl KnownDifference {
@@ -32,6 +34,9 @@ impl KnownDifference {
             Self::WireLen => {
                 "wire_len is 0 on the simulator and the packet's length on the kernel's test-run"
             }
+            Self::DeviceMetadata => {
+                "the kernel's test-run has no XDP metadata (receive hash, time stamp, VLAN tag): its calls are answered with what the simulated device knows"
+            }
         }
     }
 
@@ -46,8 +51,15 @@ impl KnownDifference {
         // Of any register: which one holds the context is the verifier's to know.
         let reads_wire_len =
             |insn: &Insn| matches!(insn, Insn::Load { off, .. } if (160..164).contains(off));
+        let asks_device = |insn: &Insn| {
+            matches!(insn, Insn::Call { target: CallTarget::Kernel(kfunc) }
+                if kfunc.prototype().of_device)
+        };
         let mut found = Vec::new();
         for program in &module.programs {
+            if program.insns.iter().any(asks_device) {
+                found.push(Self::DeviceMetadata);
+            }
             if program.insns.iter().any(prints) {
                 found.push(Self::PrintkLines);
             }

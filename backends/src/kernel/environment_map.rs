@@ -48,7 +48,17 @@ pub(super) const EVENT_COUNT: i32 = 256;
 /// Binary logarithm of such a record's bytes.
 pub(super) const EVENT_SHIFT: i32 = 4;
 
-const BYTES: usize = EVENT_RECORDS as usize + ((EVENT_COUNT as usize) << EVENT_SHIFT);
+/// Offset of the receive hash.
+pub(super) const RX_HASH: i16 = EVENT_RECORDS + ((EVENT_COUNT as i16) << EVENT_SHIFT);
+/// Offset of what the hash is over.
+pub(super) const RX_HASH_TYPE: i16 = RX_HASH + 8;
+/// Offset of the time when the packet was received.
+pub(super) const RX_TIME: i16 = RX_HASH + 16;
+/// Offset of the VLAN tag that the device took off: protocol as on the wire and, above it, the tag
+/// control information; 0 for none.
+pub(super) const RX_VLAN: i16 = RX_HASH + 24;
+
+const BYTES: usize = RX_VLAN as usize + 8;
 
 /// One `redirect` or `redirect_map` call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +110,13 @@ impl EnvironmentMap {
         set(RANDOM, environment.random(frame.packet_id).state);
         set(CALLS, 0);
         set(EVENTS, 0);
+        let receive = &frame.receive;
+        let protocol = receive.vlan_protocol.swap_bytes();
+        let tci = if protocol == 0 { 0 } else { receive.vlan_tci };
+        set(RX_HASH, receive.hash.into());
+        set(RX_HASH_TYPE, receive.hash_type.into());
+        set(RX_TIME, frame.time_ns);
+        set(RX_VLAN, u64::from(protocol) | u64::from(tci) << 16);
     }
 
     /// How many redirect calls the last packet made.

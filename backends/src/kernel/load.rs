@@ -511,7 +511,8 @@ impl Loader {
             self.load_insns(program, &rewritten, numbers)
                 .map_err(|error| rewrite_failure(program, &rewritten, &error))
         };
-        if !first {
+        // As it is, a program that asks its device cannot be loaded without one.
+        if !first || rewrite::asks_device(&program.insns) {
             return load_rewritten();
         }
         std::thread::scope(|scope| {

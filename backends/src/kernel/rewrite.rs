@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 
 use iom_core::abi::PacketRandom;
 use iom_core::isa::{AluOp, CallTarget, Condition, Imm64, Insn, Operand, Reg, Size, Width};
+use iom_core::kfunc::Kfunc;
 
 use super::environment_map::{
     CALLS, EVENT_BYTES, EVENT_COUNT, EVENT_FLAGS, EVENT_MAP, EVENT_RECORDS, EVENT_SHIFT, EVENTS,
     JIFFIES, KTIME, RANDOM, RECORD_COUNT, RECORD_FLAGS, RECORD_KEY, RECORD_MAP, RECORD_RESULT,
-    RECORD_SHIFT, RECORDS,
+    RECORD_SHIFT, RECORDS, RX_HASH, RX_HASH_TYPE, RX_TIME, RX_VLAN,
 };
 
 /// Helpers that give a time in ns: `ktime_get_ns`, `_boot_ns`, `_coarse_ns`, `_tai_ns`.
@@ -202,13 +203,15 @@ fn far_branch(insn: Insn, starts: &[u32], slot: usize) -> [Insn; 3] {
 
 /// What an instruction is replaced by, if it is.
 fn replacement(insn: &Insn, environment: u32) -> Option<Vec<Insn>> {
-    let Insn::Call {
-        target: CallTarget::Helper(helper),
-    } = insn
-    else {
+    let Insn::Call { target } = insn else {
         return None;
     };
-    match *helper {
+    let helper = match target {
+        CallTarget::Helper(helper) => *helper,
+        CallTarget::Kernel(kfunc) => return metadata(*kfunc, environment),
+        CallTarget::Local(_) | CallTarget::Kfunc { .. } => return None,
+    };
+    match helper {
         helper if TIME_HELPERS.contains(&helper) => Some(read(environment, KTIME)),
         JIFFIES64 => Some(read(environment, JIFFIES)),
         // All queues are on one node.
@@ -288,6 +291,61 @@ fn random(environment: u32) -> Vec<Insn> {
         src: Operand::Reg(Reg::R0),
     });
     insns
+}
+
+/// What a metadata kernel function leaves where `r2` and `r3` point: test-run has no device that
+/// could say.
+fn metadata(kfunc: Kfunc, environment: u32) -> Option<Vec<Insn>> {
+    const NO_DATA: i32 = -61;
+    let fetch = |off| load(Reg::R4, Reg::R0, off);
+    let put = |size, base| Insn::Store {
+        size,
+        base,
+        off: 0,
+        src: Operand::Reg(Reg::R4),
+    };
+    let result = |value| Insn::Mov {
+        width: Width::W32,
+        dst: Reg::R0,
+        src: Operand::Imm(value),
+    };
+    let rest = match kfunc {
+        Kfunc::XdpMetadataRxHash => vec![
+            fetch(RX_HASH),
+            put(Size::W, Reg::R2),
+            fetch(RX_HASH_TYPE),
+            put(Size::W, Reg::R3),
+            result(0),
+        ],
+        Kfunc::XdpMetadataRxTimestamp => {
+            vec![fetch(RX_TIME), put(Size::DW, Reg::R2), result(0)]
+        }
+        Kfunc::XdpMetadataRxVlanTag => vec![
+            fetch(RX_VLAN),
+            result(NO_DATA),
+            Insn::JumpIf {
+                cond: Condition::Eq,
+                width: Width::W64,
+                dst: Reg::R4,
+                src: Operand::Imm(0),
+                off: 4,
+            },
+            put(Size::H, Reg::R2),
+            alu(AluOp::Rsh, Reg::R4, Operand::Imm(16)),
+            put(Size::H, Reg::R3),
+            result(0),
+        ],
+        _ => return None,
+    };
+    Some([&address(Reg::R0, environment)[..], &rest].concat())
+}
+
+/// Whether a program asks its device, which only programs that are bound to one may.
+pub(super) fn asks_device(insns: &[Insn]) -> bool {
+    insns.iter().any(|insn| {
+        matches!(insn, Insn::Call { target: CallTarget::Kernel(kfunc) }
+            if kfunc.prototype().of_device)
+    })
 }
 
 /// A call with a record of its arguments before it and of its result behind it. Before it only

@@ -28,16 +28,19 @@ struct CallMeta {
 impl Verifier<'_> {
     /// Checks what kernel functions ask of the program as a whole (`add_kfunc_call`).
     pub(super) fn check_kfuncs_allowed(&self) -> Check {
-        let calls = self.program.insns.iter().any(|insn| {
-            matches!(
-                insn,
-                Insn::Call {
-                    target: CallTarget::Kernel(_)
-                }
-            )
+        let called = self.program.insns.iter().filter_map(|insn| match insn {
+            Insn::Call {
+                target: CallTarget::Kernel(kfunc),
+            } => Some(kfunc.prototype()),
+            _ => None,
         });
-        if calls && !self.module.is_gpl_compatible() {
-            return reject("cannot call kernel function from non-GPL compatible program");
+        for prototype in called {
+            if !self.module.is_gpl_compatible() {
+                return reject("cannot call kernel function from non-GPL compatible program");
+            }
+            if prototype.of_device {
+                return reject("metadata kfuncs require device-bound program");
+            }
         }
         Ok(())
     }

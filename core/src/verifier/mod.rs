@@ -2,9 +2,8 @@
 //! following each path as Linux's verifier does, one file for each concept of it.
 //!
 //! Known deviations from Linux 6.18, each by what it needs: reads through a map pointer are bounded,
-//! not typed by the kernel's BTF; arenas are unknown; programs with metadata kernel functions are
-//! judged as if bound to a device. Bytes that are no instruction are refused before control flow is
-//! looked at, so that message may come first.
+//! not typed by the kernel's BTF; arenas are unknown. Bytes that are no instruction are refused
+//! before control flow is looked at, so that message may come first.
 //!
 //! `verify_with_facts` also gathers what an offload driver asks for, visit by visit, as a side table
 //! by original instruction index. The nfp driver's facts come from Linux 6.1: `linux_6_1` holds what
