@@ -13,6 +13,8 @@ pub(super) fn read_log(log: &str) -> Verdict {
     let mut insn = None;
     let mut message: Vec<&str> = Vec::new();
     for line in log.lines() {
+        // One message comes without an end of line.
+        let line = line.split("verification time").next().unwrap_or(line);
         if let Some(slot) = instruction_line(line) {
             insn = Some(slot);
             message.clear();

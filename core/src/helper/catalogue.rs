@@ -240,7 +240,7 @@ const REPLACE_CSUM: Prototype = Prototype {
 
 /// A helper that looks for a socket by its addresses.
 const LOOK_UP_SOCKET: Prototype = Prototype {
-    arguments: &[Context, READ, SIZE, Anything, Anything],
+    arguments: &[Context, READ, SIZE_OR_ZERO, Anything, Anything],
     returns: Returns::SocketOrNull,
     program_types: DEVICE_TYPES,
     ..PLAIN

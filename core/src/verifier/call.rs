@@ -6,7 +6,7 @@ use super::dynptr::{KnownDynptr, dynptr_memory};
 use super::explore::{Next, Verifier};
 use super::linux_6_1::Rules;
 use super::memory::{Access, signed_bits};
-use super::prototype::{Gives, Prototype, Takes, prototype};
+use super::prototype::{Gives, Prototype, Takes, is_allowed, prototype};
 use super::register::{Kind, Register, Socket};
 use super::reject::{Check, reject};
 use super::stack::HelperUse;
@@ -67,11 +67,13 @@ impl Verifier<'_> {
             return reject(format!("invalid func unknown#{number}"));
         };
         let bare = helper.name;
-        let Some(prototype) = prototype(number, self.program.program_type).filter(|p| p.allowed)
-        else {
+        if !is_allowed(number, self.program.program_type) {
             return reject(format!(
                 "program of this type cannot use helper {bare}#{number}"
             ));
+        }
+        let Some(prototype) = prototype(number, self.program.program_type) else {
+            return reject(format!("helper {bare}#{number} is not supported"));
         };
         if prototype.gpl_only && !self.module.is_gpl_compatible() {
             return reject("cannot call GPL-restricted function from non-GPL compatible program");
@@ -249,7 +251,7 @@ impl Verifier<'_> {
                 Argument::MemoryRead { nullable: true }
                     | Argument::MemoryReadWrite { nullable: true }
                     | Argument::StackOrNull
-            )
+            ) | Takes::ContextOrNull
         );
         if !(nullable && register.is_null()) {
             check_kind(self.options.rules, reg, &register, takes)?;
@@ -364,7 +366,9 @@ impl Verifier<'_> {
                 | Argument::ReleasedSocket
                 | Argument::Socket,
             )
-            | Takes::AnySocket => {}
+            | Takes::AnySocket
+            | Takes::AnySocketOrPointer
+            | Takes::ContextOrNull => {}
         }
         Ok(())
     }
@@ -491,6 +495,7 @@ impl Verifier<'_> {
         let only = match map_type {
             MapType::ProgArray => Some(&[number::TAIL_CALL][..]),
             MapType::PerfEventArray => Some(&[22, 25, 55][..]),
+            MapType::CgroupArray => Some(&[33, 37][..]),
             MapType::Ringbuf => Some(&[130, 131, 134, 198][..]),
             MapType::Devmap | MapType::DevmapHash | MapType::Xskmap => {
                 Some(&[number::REDIRECT_MAP, number::MAP_LOOKUP_ELEM][..])
@@ -502,7 +507,12 @@ impl Verifier<'_> {
             _ => None,
         };
         let needs = match func {
-            25 => map_type == MapType::PerfEventArray,
+            22 | 25 | 55 => map_type == MapType::PerfEventArray,
+            33 | 37 => map_type == MapType::CgroupArray,
+            195 => matches!(
+                map_type,
+                MapType::PercpuArray | MapType::PercpuHash | MapType::LruPercpuHash
+            ),
             number::REDIRECT_MAP => matches!(
                 map_type,
                 MapType::Devmap | MapType::DevmapHash | MapType::Xskmap | MapType::Cpumap
@@ -561,7 +571,7 @@ fn check_kind(rules: Rules, reg: Reg, register: &Register, takes: Takes) -> Chec
         }
     );
     let (fits, expected) = match takes {
-        Takes::Known(Argument::Context) => (kind == Kind::Context, "ctx"),
+        Takes::Known(Argument::Context) | Takes::ContextOrNull => (kind == Kind::Context, "ctx"),
         Takes::Known(Argument::Map) => (matches!(kind, Kind::Map(_)), "map_ptr"),
         Takes::Known(Argument::Size { .. } | Argument::AllocationSize | Argument::ReturnedSize) => {
             (kind == Kind::Scalar, "scalar")
@@ -569,20 +579,10 @@ fn check_kind(rules: Rules, reg: Reg, register: &Register, takes: Takes) -> Chec
         Takes::Known(Argument::RingbufRecord) => {
             (kind == Kind::Record { nullable: false }, "ringbuf_mem")
         }
-        Takes::AnySocket | Takes::Known(Argument::ReleasedSocket | Argument::Socket) => (
-            matches!(
-                kind,
-                Kind::Socket {
-                    nullable: false,
-                    ..
-                }
-            ),
-            match takes {
-                Takes::Known(Argument::ReleasedSocket) => {
-                    "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_"
-                }
-                _ => "sock_common, sock, tcp_sock, xdp_sock",
-            },
+        Takes::AnySocket => (is_socket(kind), "sock_common, sock, tcp_sock, xdp_sock"),
+        Takes::AnySocketOrPointer | Takes::Known(Argument::ReleasedSocket | Argument::Socket) => (
+            is_socket(kind),
+            "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
         ),
         Takes::Known(Argument::MemoryRead { .. }) => (memory || readable, memory_kinds),
         Takes::Known(
@@ -629,4 +629,14 @@ fn check_kind(rules: Rules, reg: Reg, register: &Register, takes: Takes) -> Chec
         reg.number(),
         kind.name()
     ))
+}
+
+fn is_socket(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Socket {
+            nullable: false,
+            ..
+        }
+    )
 }

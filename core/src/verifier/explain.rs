@@ -5,7 +5,7 @@ use super::classes::{CLASSES, Class};
 use super::explore::{Options, Verifier};
 use super::history::{Event, History};
 use super::path::PathStep;
-use super::prototype::prototype;
+use super::prototype::{is_allowed, prototype};
 use super::reject::{Rejection, reject};
 use super::watch::Watch;
 use crate::helper;
@@ -87,12 +87,12 @@ fn calls_that_fail(module: &Module, program: &Program) -> Vec<(usize, Rejection)
             let message = format!("invalid func unknown#{number}");
             return Some((slot, reject::<()>(message).err()?));
         };
-        let known = prototype(number, program.program_type).filter(|known| known.allowed);
-        let message = match known {
-            None => format!(
+        let message = match prototype(number, program.program_type) {
+            _ if !is_allowed(number, program.program_type) => format!(
                 "program of this type cannot use helper {}#{number}",
                 helper.name
             ),
+            None => format!("helper {}#{number} is not supported", helper.name),
             Some(known) if known.gpl_only && !module.is_gpl_compatible() => {
                 "cannot call GPL-restricted function from non-GPL compatible program".to_owned()
             }

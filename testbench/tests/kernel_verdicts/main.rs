@@ -2,6 +2,8 @@
 //! states, the same stack, and the kernel's lines among ours. Over every committed module, over the
 //! objects of `verifier/`, and over the folders that `IOM_OBJECTS` names (separated by colons).
 
+mod helpers;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +14,7 @@ use iom_core::object::load_object;
 use iom_core::verifier::{Options, Verification, verify};
 use iom_testbench::target_kernel::TargetKernel;
 
-fn kernel_is_here() -> bool {
+pub(crate) fn kernel_is_here() -> bool {
     let Err(missing) = KernelBackend::probe() else {
         return true;
     };
@@ -40,7 +42,7 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What differs between the two, `None` if nothing does.
-fn difference(ours: &Verification, kernel: &KernelVerdict) -> Option<String> {
+pub(crate) fn difference(ours: &Verification, kernel: &KernelVerdict) -> Option<String> {
     let lines = ours
         .refusal
         .as_ref()
