@@ -10,9 +10,10 @@ use crate::module::ProgramType;
 pub fn large(insns: usize, seed: u64) -> Candidate {
     let mut random = Random::new(seed);
     let mut program = prologue();
-    while program.len() + 80 < insns {
-        branches(&mut program, &mut random);
-        branches(&mut program, &mut random);
+    while program.len() + 120 < insns {
+        for _ in 0..4 {
+            branches(&mut program, &mut random);
+        }
         counted_loop(&mut program, &mut random);
         // The same on all paths from here on.
         let off = random.below(BYTES as usize) as i16;
@@ -26,6 +27,7 @@ pub fn large(insns: usize, seed: u64) -> Candidate {
     }
 }
 
+const DATA_END: Reg = Reg::R6;
 const PACKET: Reg = Reg::R7;
 const SUM: Reg = Reg::R8;
 const COUNTER: Reg = Reg::R9;
@@ -36,6 +38,14 @@ fn mov(dst: Reg, imm: i32) -> Insn {
         width: Width::W64,
         dst,
         src: Operand::Imm(imm),
+    }
+}
+
+fn copy(dst: Reg, src: Reg) -> Insn {
+    Insn::Mov {
+        width: Width::W64,
+        dst,
+        src: Operand::Reg(src),
     }
 }
 
@@ -72,14 +82,10 @@ fn jump_if(cond: Condition, dst: Reg, src: Operand, off: i16) -> Insn {
 fn prologue() -> Vec<Insn> {
     vec![
         load(Size::W, PACKET, Reg::R1, 0),
-        load(Size::W, Reg::R2, Reg::R1, 4),
-        Insn::Mov {
-            width: Width::W64,
-            dst: Reg::R3,
-            src: Operand::Reg(PACKET),
-        },
+        load(Size::W, DATA_END, Reg::R1, 4),
+        copy(Reg::R3, PACKET),
         alu(AluOp::Add, Reg::R3, Operand::Imm(BYTES)),
-        jump_if(Condition::Le, Reg::R3, Operand::Reg(Reg::R2), 2),
+        jump_if(Condition::Le, Reg::R3, Operand::Reg(DATA_END), 2),
         mov(Reg::R0, 1),
         Insn::Exit,
         mov(SUM, 0),
@@ -108,13 +114,12 @@ fn branches(program: &mut Vec<Insn>, random: &mut Random) {
             off: slot,
             src: Operand::Reg(SUM),
         },
-        Insn::Mov {
-            width: Width::W64,
-            dst: Reg::R2,
-            src: Operand::Reg(SUM),
-        },
+        copy(Reg::R2, SUM),
         alu(AluOp::And, Reg::R2, Operand::Imm(31)),
         alu(AluOp::Add, Reg::R2, Operand::Reg(PACKET)),
+        copy(Reg::R3, Reg::R2),
+        alu(AluOp::Add, Reg::R3, Operand::Imm(1)),
+        jump_if(Condition::Gt, Reg::R3, Operand::Reg(DATA_END), 1),
         load(Size::B, Reg::R3, Reg::R2, 0),
         alu(AluOp::And, SUM, Operand::Imm(0xff)),
     ]);
@@ -132,4 +137,20 @@ fn counted_loop(program: &mut Vec<Insn>, random: &mut Random) {
         alu(AluOp::Add, COUNTER, Operand::Imm(1)),
         jump_if(Condition::Lt, COUNTER, Operand::Imm(rounds), -5),
     ]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verifier::{Options, verify};
+
+    #[test]
+    fn a_large_program_is_accepted_and_costs_something() {
+        let module = large(1000, 1).module().expect("instructions");
+        let program = &module.programs[0];
+        assert!((860..1000).contains(&program.insns.len()));
+        let verification = verify(&module, program, Options::default());
+        assert_eq!(verification.refusal, None);
+        assert!(verification.processed > 4_000, "{}", verification.processed);
+    }
 }

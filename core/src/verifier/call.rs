@@ -82,6 +82,7 @@ impl Verifier<'_> {
         for (index, takes) in prototype.arguments.iter().enumerate() {
             self.check_argument(number, &prototype, index, *takes, &mut meta)?;
         }
+        self.check_map_is_changeable(number, meta.map)?;
         self.check_map_fits(number, meta.map)?;
         self.check_dynptr_call(number, &meta)?;
         if meta.released {
@@ -101,7 +102,9 @@ impl Verifier<'_> {
         self.clear_caller_saved();
         let result = self.helper_result(&prototype, &meta);
         self.set(Reg::R0, result);
-        if prototype.changes_packet {
+        // Where a tail call of the entry function comes back, it failed, and nothing was changed.
+        let came_back = number == number::TAIL_CALL && self.state.current() == 0;
+        if prototype.changes_packet && !came_back {
             self.state.forget_packet_pointers();
         }
         Ok(())
@@ -481,6 +484,22 @@ impl Verifier<'_> {
             Kind::Context | Kind::Map(_) | Kind::Socket { .. } => self.check_no_offset(reg),
             _ => Ok(()),
         }
+    }
+
+    /// Programs cannot change a map that they may only read (`record_func_map`).
+    fn check_map_is_changeable(&self, func: u32, map: Option<u32>) -> Check {
+        let changes = matches!(
+            func,
+            number::MAP_UPDATE_ELEM
+                | number::MAP_DELETE_ELEM
+                | number::MAP_PUSH_ELEM
+                | number::MAP_POP_ELEM
+        );
+        let read_only = map.is_some_and(|map| self.map(map).flags.contains(MapFlags::RDONLY_PROG));
+        if changes && read_only {
+            return reject("write into map forbidden");
+        }
+        Ok(())
     }
 
     /// Which helper takes which type of map (`check_map_func_compatibility`).
