@@ -131,7 +131,7 @@ impl Backend for Nfp {
 
     fn capabilities(&self) -> Capabilities {
         let profile = &self.profile;
-        let split = usize::from(profile.inline_mtu) * 64 - 32;
+        let split = (usize::from(profile.inline_mtu) * 64).saturating_sub(32);
         let longest = (profile.port_mtu as usize + LINK_HEADER_BYTES)
             .min(split)
             .min(FRAME_LEN_MAX);

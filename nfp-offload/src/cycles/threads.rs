@@ -12,6 +12,9 @@ pub(super) struct Turns {
     pub(super) waits: f64,
 }
 
+/// The most contexts that are simulated: an engine has eight.
+const CONTEXTS: u32 = 64;
+
 /// Packets that are simulated; those of the first quarter do not count.
 const PACKETS: usize = 1024;
 
@@ -33,7 +36,7 @@ pub(super) fn packets_per_cycle(turns: Turns, contexts: u32) -> f64 {
             ready: 0.0,
             piece: 0
         };
-        contexts.max(1) as usize
+        contexts.clamp(1, CONTEXTS) as usize
     ];
     let (mut now, mut done, mut start) = (0.0f64, 0, 0.0);
     while done < PACKETS {

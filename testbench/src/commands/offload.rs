@@ -27,10 +27,18 @@ use plan::Plan;
 
 /// Arguments of `iom offload`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
 }
+
+const EXAMPLES: &str = "Examples:
+  iom offload plan programs/classify/classify.o --profile agilio-cx-2x25
+  iom offload build programs/acl/acl.o --emit listing
+  iom offload build programs/acl/acl.o --emit hex | iom offload disasm --start 3072 -
+  iom offload run programs/acl/acl.o -i pcaps/mix.pcap --firmware agilio-cx-2x25 --cycles --strict
+What each says is in docs/nfp.md.";
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
