@@ -2,8 +2,12 @@
 //! following each path as Linux's verifier does, one file for each concept of it.
 //!
 //! Known deviations from Linux 6.18, each by what it needs: reads through a map pointer are bounded,
-//! not typed by the kernel's BTF; arenas are unknown. Bytes that are no instruction are refused
-//! before control flow is looked at, so that message may come first.
+//! not typed by the kernel's BTF; arenas are unknown; pointers into the kernel in map values cannot
+//! be followed; helpers for timers, tasks, cgroups and storage of sockets are refused by name ("is
+//! not supported"). The number of this machine's CPUs does not bound what `get_smp_processor_id`
+//! returns. Bytes that are no instruction are refused before control flow is looked at, so that
+//! message may come first. In one recorded program with nested `may_goto` loops more
+//! instructions are processed.
 //!
 //! `verify_with_facts` also gathers what an offload driver asks for, visit by visit, as a side table
 //! by original instruction index. The nfp driver's facts come from Linux 6.1: `linux_6_1` holds what
