@@ -4,6 +4,7 @@
 use iom_core::abi::XdpAction;
 use iom_core::helper::number;
 use iom_core::isa::{CallTarget, Insn};
+use iom_core::map::MapType;
 use iom_core::module::{Module, ProgramType};
 
 use crate::compare::{Aspect, PacketView};
@@ -19,6 +20,8 @@ pub enum KnownDifference {
     WireLen,
     /// The kernel's test-run has no device that knows more of a packet than its bytes.
     DeviceMetadata,
+    /// A program goes through the entries of a hash.
+    HashOrder,
 }
 
 impl KnownDifference {
@@ -31,6 +34,9 @@ impl KnownDifference {
             Self::PrintkLines => {
                 "lines of bpf_trace_printk are not compared: the kernel's go to the tracing buffer"
             }
+            Self::HashOrder => {
+                "bpf_for_each_map_elem goes through a hash by key on the simulator and by bucket on the kernel: results may depend on the order"
+            }
             Self::WireLen => {
                 "wire_len is 0 on the simulator and the packet's length on the kernel's test-run"
             }
@@ -42,12 +48,11 @@ impl KnownDifference {
 
     /// The known differences that follow from what a module's programs call.
     pub fn of_module(module: &Module) -> Vec<Self> {
-        let prints = |insn: &Insn| {
-            *insn
-                == Insn::Call {
-                    target: CallTarget::Helper(number::TRACE_PRINTK),
-                }
+        let calls = |helper: u32| {
+            let target = CallTarget::Helper(helper);
+            move |insn: &Insn| *insn == Insn::Call { target }
         };
+        let has_hash = module.maps.iter().any(|spec| is_hash(spec.map_type));
         // Of any register: which one holds the context is the verifier's to know.
         let reads_wire_len =
             |insn: &Insn| matches!(insn, Insn::Load { off, .. } if (160..164).contains(off));
@@ -60,8 +65,12 @@ impl KnownDifference {
             if program.insns.iter().any(asks_device) {
                 found.push(Self::DeviceMetadata);
             }
-            if program.insns.iter().any(prints) {
+            if program.insns.iter().any(calls(number::TRACE_PRINTK)) {
                 found.push(Self::PrintkLines);
+            }
+            let walks = program.insns.iter().any(calls(number::FOR_EACH_MAP_ELEM));
+            if walks && has_hash {
+                found.push(Self::HashOrder);
             }
             let classifies = program.program_type == ProgramType::SchedCls;
             if classifies && program.insns.iter().any(reads_wire_len) {
@@ -89,4 +98,12 @@ impl KnownDifference {
         let pair = redirected(left) && aborted(right) || aborted(left) && redirected(right);
         (explained && pair).then_some(Self::NfpRedirect)
     }
+}
+
+/// Whether the kernel keeps the entries of such a map in buckets.
+const fn is_hash(map_type: MapType) -> bool {
+    matches!(
+        map_type,
+        MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash
+    )
 }

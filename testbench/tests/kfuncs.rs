@@ -56,5 +56,8 @@ fn kernel_and_interpreter_agree_on_receive_metadata() {
         return;
     }
     let printed = check("receive", "mix.pcap");
-    assert!(printed.contains("test-run has no XDP metadata"), "{printed}");
+    assert!(
+        printed.contains("test-run has no XDP metadata"),
+        "{printed}"
+    );
 }

@@ -122,4 +122,23 @@ fn pinned_maps_stay() {
         assert!(pinned.contains(&format!("{kept}000000000000")), "{pinned}");
     }
     assert!(!dir.path().join("pins/lost.json").exists());
+    // A check goes on from there on all backends and leaves what the first one has.
+    let output = Command::new(env!("CARGO_BIN_EXE_iom"))
+        .current_dir(dir.path())
+        .args([
+            "check",
+            "count.bpf",
+            "-i",
+            "frames.json",
+            "--pin-dir",
+            "pins",
+        ])
+        .output()
+        .unwrap();
+    if output.status.code() != Some(4) {
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        let pinned = std::fs::read_to_string(dir.path().join("pins/kept.json")).unwrap();
+        assert!(pinned.contains("b004000000000000"), "{pinned}");
+    }
 }

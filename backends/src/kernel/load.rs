@@ -9,7 +9,7 @@ use std::sync::Arc;
 use iom_core::abi::{BackendError, LoadRequest, RedirectKind, Refusal};
 use iom_core::helper::redirect_kind;
 use iom_core::isa::{Imm64, Insn, encode};
-use iom_core::map::{Map, MapContents, MapEntry, MapSpec, MapType, MapValue};
+use iom_core::map::{Map, MapContents, MapEntry, MapFlags, MapSpec, MapType, MapValue};
 use iom_core::module::{Module, Program, ProgramType, XdpAttach};
 
 use super::environment_map::EnvironmentMap;
@@ -104,7 +104,7 @@ pub(super) fn load(
         let _inside = namespace.enter().map_err(failed)?;
         // An LRU map remembers which CPU added an entry; seeds come from the first queue's.
         let _pinned = Pinned::to(0).map_err(failed)?;
-        create_maps(request, btf.as_ref(), 0, &Map::seed)?
+        create_maps(request, btf.as_ref(), Purpose::Replay)?
     };
     let loader = Loader {
         module: Arc::clone(request.module),
@@ -129,7 +129,7 @@ pub(super) fn load_live(request: &LoadRequest<'_>, ifindex: u32) -> Result<Live,
     let program_maps = program_maps(request, holds_programs)?;
     let loader = Loader {
         module: Arc::clone(request.module),
-        maps: create_maps(request, btf.as_ref(), ifindex, &plain_entries)?,
+        maps: create_maps(request, btf.as_ref(), Purpose::Live { ifindex })?,
         config: KernelConfig { rewrite: false },
         entry: request.entry,
         cpus: maps::possible_cpus(),
@@ -266,15 +266,39 @@ fn unsupported_map(module: &Module) -> Option<String> {
     ))
 }
 
+/// What maps are made for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// Test-runs: the same in every run.
+    Replay,
+    /// A device in use; one that runs programs itself if the index is not 0.
+    Live { ifindex: u32 },
+}
+
+impl Purpose {
+    /// How a map is made. Replayed bloom filters have the hash seed 0, so that they take the same
+    /// values for members in every run and on every backend.
+    fn spec(self, map: &Map) -> MapSpec {
+        let mut spec = map.spec().clone();
+        if matches!(self, Self::Replay) && spec.map_type == MapType::BloomFilter {
+            spec.flags.0 |= MapFlags::ZERO_SEED;
+        }
+        spec
+    }
+}
+
 fn create_maps(
     request: &LoadRequest<'_>,
     btf: Option<&OwnedFd>,
-    ifindex: u32,
-    contents: &dyn Fn(&Map) -> MapContents,
+    purpose: Purpose,
 ) -> Result<Vec<MapFd>, BackendError> {
     let cpus = maps::possible_cpus();
+    let (ifindex, contents): (_, fn(&Map) -> MapContents) = match purpose {
+        Purpose::Replay => (0, Map::seed),
+        Purpose::Live { ifindex } => (ifindex, plain_entries),
+    };
     let create = |map: &Arc<Map>| {
-        let spec = map.spec();
+        let spec = &purpose.spec(map);
         let fd = maps::create(spec, btf.map(AsFd::as_fd), cpus, ifindex).map_err(failed)?;
         if spec.map_type != MapType::ProgArray && !spec.map_type.holds_maps() {
             maps::import(&fd, spec, &contents(map)).map_err(|error| match error {

@@ -823,3 +823,47 @@ fn kernel_map_dumps_are_the_map_sets_contents() {
         assert_eq!(dumped, map.contents(), "{name}");
     }
 }
+
+#[test]
+fn kernel_bloom_filters_take_the_same_values_for_members() {
+    if !kernel_is_here() {
+        return;
+    }
+    // Twelve members in a filter of few bits: many more values pass for one; both have the same.
+    let text = ".map seen bloom_filter key 0 value 4 max 1
+         .map passed array key 4 value 4 max 256
+         r6 = 0
+    add:
+         *(u32 *)(r10 - 4) = r6
+         r1 = map[seen] ll
+         r2 = r10
+         r2 += -4
+         r3 = 0
+         call bpf_map_push_elem
+         r6 += 1
+         if r6 < 12 goto add
+         r6 = 0
+    next:
+         *(u32 *)(r10 - 4) = r6
+         r1 = map[seen] ll
+         r2 = r10
+         r2 += -4
+         call bpf_map_peek_elem
+         *(u32 *)(r10 - 8) = r0
+         r1 = map[passed] ll
+         r2 = r10
+         r2 += -4
+         r3 = r10
+         r3 += -8
+         r4 = 0
+         call bpf_map_update_elem
+         r6 += 1
+         if r6 < 256 goto next
+         r0 = 2
+         exit";
+    let ran = crate::support::run(text, vec![crate::support::frame(0, &[0; 60])]);
+    let passed = &ran.maps[1].entries;
+    let found = |value: &MapValue| *value == MapValue::Plain(vec![0; 4]);
+    let members = passed.iter().filter(|entry| found(&entry.value)).count();
+    assert!((13..256).contains(&members), "{members} pass");
+}

@@ -2,14 +2,17 @@
 //!
 //! `{"map name":{"type":"hash","entries":[{"key":"hex","value":"hex"}]}}`, where a per-CPU map has a
 //! list of values, one for each CPU, a prog array may name a program, `"program":"name"`, and a map of
-//! maps names a map, `"map":"name"`. Queues
-//! and stacks have empty keys and their values the oldest first.
+//! maps names a map, `"map":"name"`. In a devmap or cpumap `"value"` may be the first four bytes and
+//! `"program"` the name of the program behind the entry. Queues and stacks have empty keys and their
+//! values the oldest first.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::{MapContents, MapEntry, MapSpec, MapType, MapValue};
+use crate::abi::RedirectKind;
+use crate::helper::redirect_kind;
 use crate::hex::{self, Hex};
 
 /// What a file says about one map.
@@ -39,6 +42,8 @@ pub enum SeedValue {
     Value(MapValue),
     /// A program of the module, by name.
     Program(String),
+    /// What a devmap or cpumap redirects to, and the program that runs behind it, by name.
+    TargetWithProgram(Vec<u8>, String),
     /// A map of the module, by name.
     Map(String),
 }
@@ -73,7 +78,7 @@ pub enum MapFileError {
         map: String,
         /// Key in hex.
         key: String,
-        /// `key` or `value`.
+        /// `key`, `value` or `target`.
         part: &'static str,
         /// Bytes in the file.
         found: usize,
@@ -173,6 +178,19 @@ impl MapSeed {
             SeedValue::Program(name) => {
                 let holds = self.map_type == MapType::ProgArray;
                 self.number(entry, "program", name, holds, program)?
+            }
+            SeedValue::TargetWithProgram(target, name) => {
+                let kind = redirect_kind(self.map_type);
+                let holds = matches!(kind, Some(RedirectKind::Devmap | RedirectKind::Cpumap));
+                // The number of the program follows; 0 is none.
+                let behind = |name: &str| program(name).map(|number| number + 1);
+                check_size("target", target.len(), 4)?;
+                match self.number(entry, "program", name, holds, behind)? {
+                    MapValue::Plain(number) => {
+                        MapValue::Plain([target.as_slice(), &number].concat())
+                    }
+                    per_queue @ MapValue::PerQueue(_) => per_queue,
+                }
             }
             SeedValue::Map(name) => {
                 let holds = self.map_type.holds_maps();
@@ -374,6 +392,9 @@ impl<'de> Deserialize<'de> for SeedEntry {
             (Some(Values(value)), None, None) => SeedValue::Value(value),
             (None, Some(program), None) => SeedValue::Program(program),
             (None, None, Some(map)) => SeedValue::Map(map),
+            (Some(Values(MapValue::Plain(target))), Some(program), None) => {
+                SeedValue::TargetWithProgram(target, program)
+            }
             _ => {
                 return Err(de::Error::custom(
                     "an entry has a value, a program or a map",
@@ -511,6 +532,23 @@ mod tests {
     }
 
     #[test]
+    fn programs_behind_redirects_go_by_name() {
+        let text = r#"{"ports": {"type": "devmap", "entries": [
+            {"key": "00000000", "value": "03000000", "program": "egress"}]}}"#;
+        let seed = &from_json(text).unwrap()[0];
+        let spec = MapSpec::new("ports", MapType::Devmap, 4, 8, 1);
+        let find = |name: &str| (name == "egress").then_some(1);
+        let contents = seed.contents(&spec, find, |_| None).unwrap();
+        let value = MapValue::Plain(vec![3, 0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(contents.entries[0].value, value);
+        let missing = seed.contents(&spec, |_| None, |_| None).unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "map ports: key 00000000: the module has no program egress"
+        );
+    }
+
+    #[test]
     fn entries_are_sorted_and_unique() {
         let spec = MapSpec::new("m", MapType::Hash, 1, 1, 4);
         let entry = |key: &str| format!(r#"{{"key":"{key}","value":"00"}}"#);
@@ -627,7 +665,9 @@ mod tests {
                 prop_assert_eq!(seed.map_type, spec.map_type);
                 let entries = seed.entries.iter().map(|entry| match &entry.value {
                     SeedValue::Value(value) => MapEntry { key: entry.key.clone(), value: value.clone() },
-                    SeedValue::Program(name) | SeedValue::Map(name) => panic!("{name} from nowhere"),
+                    SeedValue::Program(name)
+                    | SeedValue::TargetWithProgram(_, name)
+                    | SeedValue::Map(name) => panic!("{name} from nowhere"),
                 });
                 prop_assert_eq!(&entries.collect::<Vec<_>>(), &contents.entries);
             }

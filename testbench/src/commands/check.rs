@@ -18,6 +18,7 @@ use crate::lane::{Lane, Setup};
 use crate::map_files;
 use crate::mask::{Mask, Masks};
 use crate::minimal_case::{Difference, MinimalCase, Trials};
+use crate::pin_dir::PinDir;
 use crate::program::{LoadedProgram, ProgramArgs};
 use crate::progress::Progress;
 use crate::record::{Delivered, PacketWriter};
@@ -51,6 +52,10 @@ pub struct Args {
     /// Contents of maps before the first packet, over those of the manifest
     #[arg(long, value_name = "FILE")]
     seed_maps: Vec<PathBuf>,
+    /// Directory that stands for a BPF file system: maps that the program pins by name start with what
+    /// a run before left there, and leave what they hold on the first backend
+    #[arg(long, value_name = "DIR")]
+    pin_dir: Option<PathBuf>,
     /// One JSON line for each packet and backend
     #[arg(long, value_name = "FILE")]
     packets: Option<PathBuf>,
@@ -119,6 +124,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
 /// A check that is ready to run.
 struct Prepared {
     program: LoadedProgram,
+    /// What pinned maps hold, and the seeds of the command line over it.
+    seed_files: Vec<PathBuf>,
+    pinned: Option<PinDir>,
     setup: Setup,
     masks: Masks,
     lanes: Vec<Lane>,
@@ -134,7 +142,14 @@ impl Prepared {
         let mut setup = args.replay.setup(program.ports, program.fib.as_deref())?;
         let cpus = engines.iter().map(|engine| engine.cpus());
         setup.cpus = cpus.fold(setup.queues, u32::max);
-        let (lanes, engines, skipped) = load_lanes(args, &engines, &program, &setup)?;
+        let pin_dir = args.pin_dir.as_deref();
+        let pinned = pin_dir
+            .map(|dir| PinDir::open(dir, &program.module))
+            .transpose()?;
+        let present = pinned.iter().flat_map(PinDir::present);
+        let seed_files: Vec<PathBuf> = present.chain(args.seed_maps.iter().cloned()).collect();
+        let (lanes, engines, skipped) =
+            load_lanes(args, &engines, (&program, &seed_files), &setup)?;
         if lanes.len() < 2 {
             let reasons: Vec<String> = skipped
                 .iter()
@@ -147,6 +162,8 @@ impl Prepared {
         }
         Ok(Self {
             program,
+            seed_files,
+            pinned,
             setup,
             masks,
             lanes,
@@ -196,7 +213,7 @@ impl Prepared {
         Case {
             program: &self.program,
             replay: &args.replay,
-            seed_files: &args.seed_maps,
+            seed_files: &self.seed_files,
             engines: &self.engines,
             masks: &args.masks,
             engine: &args.engine,
@@ -212,7 +229,8 @@ impl Prepared {
         difference: Difference,
     ) -> anyhow::Result<Option<SavedMinimum>> {
         let load = |setup: &Setup| {
-            let (lanes, ..) = load_lanes(args, &self.engines, &self.program, setup)?;
+            let target = (&self.program, self.seed_files.as_slice());
+            let (lanes, ..) = load_lanes(args, &self.engines, target, setup)?;
             Ok(lanes)
         };
         let trials = Trials {
@@ -248,6 +266,9 @@ impl Prepared {
             let last = difference.last_packet(report);
             let packets = kept_packets::read(&args.replay, &self.setup, last)?;
             save_diff::save(dir, &self.case(args), &packets)?;
+        }
+        if let Some(pinned) = &self.pinned {
+            pinned.write(&self.program.module, &self.lanes[0].maps()?)?;
         }
         if let Some(fault) = &report.capture_fault {
             return Err(Failure::usage(format!(
@@ -335,10 +356,10 @@ type Lanes = (Vec<Lane>, Vec<Engine>, Vec<Skipped>);
 fn load_lanes(
     args: &Args,
     engines: &[Engine],
-    program: &LoadedProgram,
+    (program, seed_files): (&LoadedProgram, &[PathBuf]),
     setup: &Setup,
 ) -> anyhow::Result<Lanes> {
-    let seeds = map_files::Seeds::read(program, &args.seed_maps)?;
+    let seeds = map_files::Seeds::read(program, seed_files)?;
     let (mut lanes, mut present, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for engine in engines {
         let backend = args.engine.backend(*engine)?;
