@@ -2,7 +2,7 @@
 
 use super::explore::Verifier;
 use super::function::has_types;
-use super::register::{Kind, PLUS_CONSTANT, Register, Socket};
+use super::register::{Kind, PLUS_CONSTANT, PLUS_CONSTANT_32, PLUS_CONSTANT_64, Register, Socket};
 use super::reject::{Check, reject};
 use super::scalar::Scalar;
 use crate::isa::{AluOp, ByteOrder, Imm64, Operand, Reg, Size, SwapWidth, Width};
@@ -231,17 +231,27 @@ impl Verifier<'_> {
             register.id = 0;
             return;
         }
-        let addend = right.as_const(false).filter(|_| op == AluOp::Add);
+        let half = width == Width::W32;
+        let number = right.as_const(half).and_then(|number| match width {
+            Width::W32 => Some(number as i32),
+            Width::W64 => i32::try_from(number as i64).ok(),
+        });
+        let addend = match op {
+            AluOp::Add => number,
+            AluOp::Sub => number.and_then(i32::checked_neg),
+            _ => None,
+        };
         match addend {
-            Some(addend) if width == Width::W64 && register.id != 0 => {
-                if register.id & PLUS_CONSTANT != 0 || addend > i32::MAX as u64 {
-                    (register.id, register.offset) = (0, 0);
+            Some(addend) if register.id != 0 && register.id & PLUS_CONSTANT == 0 => {
+                let mark = if half {
+                    PLUS_CONSTANT_32
                 } else {
-                    register.id |= PLUS_CONSTANT;
-                    register.offset = addend as i32;
-                }
+                    PLUS_CONSTANT_64
+                };
+                register.id |= mark;
+                register.offset = addend;
             }
-            _ => register.id = 0,
+            _ => (register.id, register.offset) = (0, 0),
         }
     }
 

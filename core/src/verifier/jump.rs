@@ -5,7 +5,9 @@ use super::branch::flip;
 use super::explore::{Next, Verifier};
 use super::linux_6_1::Rules;
 use super::maps::Maps;
-use super::register::{AT_PACKET_END, BEYOND_PACKET_END, Kind, PLUS_CONSTANT, Register, Socket};
+use super::register::{
+    AT_PACKET_END, BEYOND_PACKET_END, Kind, PLUS_CONSTANT, PLUS_CONSTANT_32, Register, Socket,
+};
 use super::reject::Check;
 use super::scalar::Scalar;
 use super::state::{Place, State};
@@ -251,6 +253,10 @@ fn share(state: &mut State, known: Reg, linked: &[Place]) {
         if !register.is_scalar() || register.base_id() != source.base_id() {
             continue;
         }
+        if (register.id ^ source.id) & PLUS_CONSTANT == PLUS_CONSTANT {
+            // What a sum of 64 bits says of one of 32 does not hold.
+            continue;
+        }
         let half_written_at = register.half_written_at;
         let plain = register.id & PLUS_CONSTANT == 0 && source.id & PLUS_CONSTANT == 0;
         if plain || register.offset == source.offset {
@@ -261,6 +267,9 @@ fn share(state: &mut State, known: Reg, linked: &[Place]) {
             *register = source;
             (register.id, register.offset) = (id, offset);
             register.scalar.add(&Scalar::constant(delta as u64));
+            if (id | source.id) & PLUS_CONSTANT_32 != 0 {
+                register.scalar.zero_extend_32();
+            }
             register.scalar.sync();
         }
         register.half_written_at = half_written_at;

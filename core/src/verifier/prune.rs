@@ -486,8 +486,9 @@ fn covers_register(old: &Register, new: &Register, how: How, ids: &mut IdMap) ->
             if !old.precise && how == How::NotExact {
                 return true;
             }
-            let plus = |register: &Register| register.id & PLUS_CONSTANT != 0;
-            if old.id != 0 && (plus(old) != plus(new) || (plus(old) && old.offset != new.offset)) {
+            let plus = |register: &Register| register.id & PLUS_CONSTANT;
+            let moved = plus(old) != 0 && old.offset != new.offset;
+            if old.id != 0 && (plus(old) != plus(new) || moved) {
                 return false;
             }
             old.scalar.contains(&new.scalar) && ids.check_scalars(old.id, new.id)

@@ -180,7 +180,10 @@ pub(super) const AT_PACKET_END: i32 = -1;
 /// The packet has at most as much as the pointer says.
 pub(super) const BEYOND_PACKET_END: i32 = -2;
 /// Marks the id of a number that is another one plus a constant, which is then in `offset`.
-pub(super) const PLUS_CONSTANT: u32 = 1 << 31;
+pub(super) const PLUS_CONSTANT: u32 = 3 << 30;
+/// The mark of a sum of 64 bits, and of one of 32 bits, whose upper half is zero.
+pub(super) const PLUS_CONSTANT_64: u32 = 1 << 31;
+pub(super) const PLUS_CONSTANT_32: u32 = 1 << 30;
 
 /// A register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -199,6 +199,7 @@ impl Scalar {
     /// Spreads what each member says to the others.
     pub(super) fn sync(&mut self) {
         self.bounds_from_bits();
+        self.meet_in_one();
         for _ in 0..3 {
             self.deduce_32();
             self.deduce_64();
@@ -208,6 +209,27 @@ impl Scalar {
         let low = Tnum::range(u64::from(self.u32_min), u64::from(self.u32_max));
         self.bits = whole.high().or(whole.low().intersect(low));
         self.bounds_from_bits();
+        self.meet_in_one();
+    }
+
+    /// Where bits and bounds have only one number in common, it is that.
+    fn meet_in_one(&mut self) {
+        let Tnum { value, mask } = self.bits;
+        if mask == 0 {
+            return;
+        }
+        let largest = value | mask;
+        let next = self.bits.after(self.umin);
+        let only = if self.umin & !mask == value {
+            (next > self.umax).then_some(self.umin)
+        } else if next == largest {
+            Some(largest)
+        } else {
+            (next <= self.umax && self.bits.after(next) > self.umax).then_some(next)
+        };
+        if let Some(only) = only {
+            *self = Self::constant(only);
+        }
     }
 
     /// Whether no value satisfies all members, which happens on paths that cannot be taken.

@@ -36,6 +36,28 @@ impl Tnum {
         }
     }
 
+    /// The smallest member above a number; the largest member if there is none.
+    pub(super) const fn after(self, number: u64) -> u64 {
+        let Self { value, mask } = self;
+        if number >= value | mask {
+            return value | mask;
+        }
+        let least = number + 1;
+        let conflict = (least ^ value) & !mask;
+        if conflict == 0 {
+            return least;
+        }
+        // The highest bit that cannot be as it is, and the bits up to it.
+        let top = 63 - conflict.leading_zeros();
+        let low = u64::MAX >> (63 - top);
+        if value & (1 << top) != 0 {
+            return (least & !low) | (value & low);
+        }
+        let free = mask & !least & !low;
+        let carry = 1 << free.trailing_zeros();
+        (least & !(carry | (carry - 1))) | carry | (value & (carry - 1))
+    }
+
     pub(super) const fn add(self, other: Self) -> Self {
         let masks = self.mask.wrapping_add(other.mask);
         let values = self.value.wrapping_add(other.value);
@@ -229,6 +251,21 @@ mod tests {
 
     fn holds(tnum: Tnum, value: u64) -> bool {
         tnum.contains(Tnum::constant(value))
+    }
+
+    #[test]
+    fn the_next_member() {
+        for value in 0..64_u64 {
+            for mask in (0..64_u64).filter(|mask| mask & value == 0) {
+                let tnum = Tnum { value, mask };
+                let members: Vec<u64> = (0..64).filter(|one| one & !mask == value).collect();
+                for number in 0..70 {
+                    let next = members.iter().find(|member| **member > number);
+                    let expected = next.copied().unwrap_or(value | mask);
+                    assert_eq!(tnum.after(number), expected, "{tnum:?} after {number}");
+                }
+            }
+        }
     }
 
     proptest! {

@@ -131,7 +131,9 @@ impl Verifier<'_> {
     /// The calls that lead to a loop, and its number.
     pub(super) fn watch_loop(&self, what: &str, key: &(Vec<u32>, u32)) {
         self.with_log(|log| {
-            let numbers = key.0.iter().chain(std::iter::once(&key.1));
+            // Linux ends the list of calls at one from instruction 0.
+            let calls = key.0.iter().take_while(|call| **call != 0);
+            let numbers = calls.chain(std::iter::once(&key.1));
             let numbers: Vec<_> = numbers.map(u32::to_string).collect();
             log.note(format_args!("SCC {what} ({})", numbers.join(",")));
         });
