@@ -2,7 +2,7 @@
 //! result back into `r0`.
 
 use iom_core::abi::{Environment, Event, TrapKind};
-use iom_core::helper::{self, RedirectMapCall, number};
+use iom_core::helper::{self, IpVersion, RedirectMapCall, TCP_BYTES, number};
 use iom_core::isa::Reg;
 use iom_core::kfunc::Kfunc;
 use iom_core::map::{Errno, Map, MapType, Ringbuf};
@@ -181,6 +181,10 @@ impl<'m> Machine<'m> {
                 };
                 0
             }
+            number::TCP_RAW_GEN_SYNCOOKIE_IPV4
+            | number::TCP_RAW_GEN_SYNCOOKIE_IPV6
+            | number::TCP_RAW_CHECK_SYNCOOKIE_IPV4
+            | number::TCP_RAW_CHECK_SYNCOOKIE_IPV6 => self.syncookie(call, packet)?,
             number::DYNPTR_FROM_MEM
             | number::RINGBUF_RESERVE_DYNPTR
             | number::RINGBUF_SUBMIT_DYNPTR
@@ -374,6 +378,27 @@ impl<'m> Machine<'m> {
             _ => (self.memory.unlock(at), "the spin lock that is held"),
         };
         done.map(|()| 0).ok_or_else(|| call.unfit(1, expected))
+    }
+
+    fn syncookie(&self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {
+        let version = match call.helper {
+            number::TCP_RAW_GEN_SYNCOOKIE_IPV4 | number::TCP_RAW_CHECK_SYNCOOKIE_IPV4 => {
+                IpVersion::V4
+            }
+            _ => IpVersion::V6,
+        };
+        let read = |argument, len| self.memory.read(packet.frame, call.get(argument), len);
+        let ip = read(1, version.header_bytes() as u64)?;
+        Ok(match call.helper {
+            number::TCP_RAW_GEN_SYNCOOKIE_IPV4 | number::TCP_RAW_GEN_SYNCOOKIE_IPV6 => {
+                let tcp = read(2, u64::from(call.get(3) as u32))?;
+                helper::raw_gen_syncookie(version, &ip, &tcp).unwrap_or_else(Errno::to_register)
+            }
+            _ => {
+                let tcp = read(2, TCP_BYTES as u64)?;
+                status(helper::raw_check_syncookie(version, &ip, &tcp))
+            }
+        })
     }
 
     fn csum_diff(&self, call: &Call, packet: &Packet<'_>) -> Result<u64, Fault> {

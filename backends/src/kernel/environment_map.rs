@@ -58,7 +58,10 @@ pub(super) const RX_TIME: i16 = RX_HASH + 16;
 /// control information; 0 for none.
 pub(super) const RX_VLAN: i16 = RX_HASH + 24;
 
-const BYTES: usize = RX_VLAN as usize + 8;
+/// Offset of a SYN cookie while it is made.
+pub(super) const COOKIE: i16 = RX_HASH + 32;
+
+const BYTES: usize = COOKIE as usize + 8;
 
 /// One `redirect` or `redirect_map` call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

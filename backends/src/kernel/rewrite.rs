@@ -7,13 +7,16 @@
 use std::collections::BTreeSet;
 
 use iom_core::abi::PacketRandom;
-use iom_core::isa::{AluOp, CallTarget, Condition, Imm64, Insn, Operand, Reg, Size, Width};
+use iom_core::helper::{COOKIE_MULTIPLIER, COOKIE_SEED, IpVersion, TCP_BYTES, number};
+use iom_core::isa::{
+    AluOp, ByteOrder, CallTarget, Condition, Imm64, Insn, Operand, Reg, Size, SwapWidth, Width,
+};
 use iom_core::kfunc::Kfunc;
 
 use super::environment_map::{
-    CALLS, EVENT_BYTES, EVENT_COUNT, EVENT_FLAGS, EVENT_MAP, EVENT_RECORDS, EVENT_SHIFT, EVENTS,
-    JIFFIES, KTIME, RANDOM, RECORD_COUNT, RECORD_FLAGS, RECORD_KEY, RECORD_MAP, RECORD_RESULT,
-    RECORD_SHIFT, RECORDS, RX_HASH, RX_HASH_TYPE, RX_TIME, RX_VLAN,
+    CALLS, COOKIE, EVENT_BYTES, EVENT_COUNT, EVENT_FLAGS, EVENT_MAP, EVENT_RECORDS, EVENT_SHIFT,
+    EVENTS, JIFFIES, KTIME, RANDOM, RECORD_COUNT, RECORD_FLAGS, RECORD_KEY, RECORD_MAP,
+    RECORD_RESULT, RECORD_SHIFT, RECORDS, RX_HASH, RX_HASH_TYPE, RX_TIME, RX_VLAN,
 };
 
 /// Helpers that give a time in ns: `ktime_get_ns`, `_boot_ns`, `_coarse_ns`, `_tai_ns`.
@@ -221,6 +224,10 @@ fn replacement(insn: &Insn, environment: u32) -> Option<Vec<Insn>> {
             src: Operand::Imm(0),
         }]),
         GET_PRANDOM_U32 => Some(random(environment)),
+        number::TCP_RAW_GEN_SYNCOOKIE_IPV4 => Some(made_cookie(environment, *insn, IpVersion::V4)),
+        number::TCP_RAW_GEN_SYNCOOKIE_IPV6 => Some(made_cookie(environment, *insn, IpVersion::V6)),
+        number::TCP_RAW_CHECK_SYNCOOKIE_IPV4 => Some(checked_cookie(IpVersion::V4)),
+        number::TCP_RAW_CHECK_SYNCOOKIE_IPV6 => Some(checked_cookie(IpVersion::V6)),
         PERF_EVENT_OUTPUT => Some(measured(environment, *insn)),
         REDIRECT => {
             let arguments = [
@@ -266,7 +273,7 @@ fn read(environment: u32, off: i16) -> Vec<Insn> {
 fn random(environment: u32) -> Vec<Insn> {
     let mut insns = address(Reg::R1, environment).to_vec();
     insns.push(load(Reg::R0, Reg::R1, RANDOM));
-    insns.extend(number(Reg::R2, PacketRandom::INCREMENT));
+    insns.extend(wide_number(Reg::R2, PacketRandom::INCREMENT));
     insns.push(alu(AluOp::Add, Reg::R0, Operand::Reg(Reg::R2)));
     insns.push(store(Reg::R1, RANDOM, Operand::Reg(Reg::R0)));
     let fold = |shift| {
@@ -281,7 +288,7 @@ fn random(environment: u32) -> Vec<Insn> {
         (27, PacketRandom::MULTIPLIER_2),
     ] {
         insns.extend(fold(shift));
-        insns.extend(number(Reg::R1, multiplier));
+        insns.extend(wide_number(Reg::R1, multiplier));
         insns.push(alu(AluOp::Mul, Reg::R0, Operand::Reg(Reg::R1)));
     }
     insns.extend(fold(31));
@@ -291,6 +298,106 @@ fn random(environment: u32) -> Vec<Insn> {
         src: Operand::Reg(Reg::R0),
     });
     insns
+}
+
+/// `w4` = the SYN cookie of the headers that `r1` and `r2` point to, by way of `r5`.
+fn cookie(version: IpVersion) -> Vec<Insn> {
+    let word = |base, off| Insn::Load {
+        size: Size::W,
+        signed: false,
+        dst: Reg::R5,
+        base,
+        off,
+    };
+    let mut insns = wide_number(Reg::R4, COOKIE_SEED).to_vec();
+    let addresses = version.address_words();
+    let words = addresses.map(|offset| word(Reg::R1, offset as i16));
+    for load_word in words.chain([word(Reg::R2, 0)]) {
+        insns.push(load_word);
+        insns.push(alu(AluOp::Xor, Reg::R4, Operand::Reg(Reg::R5)));
+        insns.extend(wide_number(Reg::R5, COOKIE_MULTIPLIER));
+        insns.push(alu(AluOp::Mul, Reg::R4, Operand::Reg(Reg::R5)));
+        insns.push(mov(Reg::R5, Reg::R4));
+        insns.push(alu(AluOp::Rsh, Reg::R5, Operand::Imm(32)));
+        insns.push(alu(AluOp::Xor, Reg::R4, Operand::Reg(Reg::R5)));
+    }
+    insns.push(word(Reg::R2, 4));
+    insns.push(big_endian(Reg::R5));
+    insns.push(Insn::Alu {
+        op: AluOp::Add,
+        width: Width::W32,
+        dst: Reg::R4,
+        src: Operand::Reg(Reg::R5),
+    });
+    insns
+}
+
+/// A call that makes a SYN cookie, with ours in place of the one that Linux makes of its secret.
+fn made_cookie(environment: u32, call: Insn, version: IpVersion) -> Vec<Insn> {
+    // A header that is too short is an error and may not be read.
+    let hash = cookie(version);
+    let mut insns = vec![Insn::JumpIf {
+        cond: Condition::Lt,
+        width: Width::W64,
+        dst: Reg::R3,
+        src: Operand::Imm(TCP_BYTES as i32),
+        off: hash.len() as i16 + 3,
+    }];
+    insns.extend(hash);
+    insns.extend(address(Reg::R0, environment));
+    insns.push(store(Reg::R0, COOKIE, Operand::Reg(Reg::R4)));
+    insns.push(call);
+    let mut replaced = address(Reg::R1, environment).to_vec();
+    replaced.push(load(Reg::R2, Reg::R1, COOKIE));
+    replaced.push(alu(AluOp::Rsh, Reg::R0, Operand::Imm(32)));
+    replaced.push(alu(AluOp::Lsh, Reg::R0, Operand::Imm(32)));
+    replaced.push(alu(AluOp::Or, Reg::R0, Operand::Reg(Reg::R2)));
+    insns.push(Insn::JumpIf {
+        cond: Condition::SignedLt,
+        width: Width::W64,
+        dst: Reg::R0,
+        src: Operand::Imm(0),
+        off: replaced.len() as i16,
+    });
+    insns.extend(replaced);
+    insns
+}
+
+/// Whether a header acknowledges our SYN cookie, in place of the call that asks for Linux's.
+fn checked_cookie(version: IpVersion) -> Vec<Insn> {
+    const REFUSED: i32 = -13;
+    let mut insns = cookie(version);
+    insns.push(Insn::Load {
+        size: Size::W,
+        signed: false,
+        dst: Reg::R5,
+        base: Reg::R2,
+        off: 8,
+    });
+    insns.push(big_endian(Reg::R5));
+    let result = |value| Insn::Mov {
+        width: Width::W64,
+        dst: Reg::R0,
+        src: Operand::Imm(value),
+    };
+    insns.push(result(0));
+    insns.push(Insn::JumpIf {
+        cond: Condition::Eq,
+        width: Width::W64,
+        dst: Reg::R4,
+        src: Operand::Reg(Reg::R5),
+        off: 1,
+    });
+    insns.push(result(REFUSED));
+    insns
+}
+
+fn big_endian(dst: Reg) -> Insn {
+    Insn::ByteSwap {
+        order: ByteOrder::Big,
+        bits: SwapWidth::B32,
+        dst,
+    }
 }
 
 /// What a metadata kernel function leaves where `r2` and `r3` point: test-run has no device that
@@ -419,7 +526,7 @@ fn address(dst: Reg, map: u32) -> [Insn; 2] {
     [Insn::LoadImm64 { dst, value }, Insn::WideTail]
 }
 
-fn number(dst: Reg, value: u64) -> [Insn; 2] {
+fn wide_number(dst: Reg, value: u64) -> [Insn; 2] {
     let value = Imm64::Number(value);
     [Insn::LoadImm64 { dst, value }, Insn::WideTail]
 }

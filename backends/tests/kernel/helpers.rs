@@ -550,3 +550,66 @@ fn locks_are_not_taken_twice_nor_given_back_unheld() {
     // What one packet holds does not block the next.
     assert_eq!(run(lock), [false, false]);
 }
+
+/// A TCP header with options, as stores to the stack from -60 on.
+fn tcp_on_the_stack(doff: u8, acknowledged: u32, options: &[u8]) -> String {
+    let mut header = vec![0x12, 0x34, 0, 80, 1, 2, 3, 4];
+    header.extend(acknowledged.to_be_bytes());
+    header.extend([doff << 4, 2, 0, 0, 0, 0, 0, 0]);
+    header.extend(options);
+    header.resize(60, 0);
+    let stores = header.iter().enumerate();
+    let stores = stores.map(|(index, byte)| format!("*(u8 *)(r10 - {}) = {byte}\n", 60 - index));
+    stores.collect()
+}
+
+/// Linux's cookies are of a secret; ours take their place in the rewrite.
+#[test]
+fn kernel_makes_and_checks_syn_cookies() {
+    if !kernel_is_here() {
+        return;
+    }
+    for (version, ip_bytes) in [("ipv4", 20), ("ipv6", 40)] {
+        let ip: String = (0..ip_bytes)
+            .map(|index| format!("*(u8 *)(r10 - {}) = {}\n", 120 - index, index * 3 + 1))
+            .collect();
+        for (doff, length, options) in [
+            (5, 20, &[][..]),
+            (6, 24, &[2, 4, 5, 0xb4]),
+            (7, 28, &[1, 1, 1, 1, 2, 4, 5, 0x14]),
+            (6, 20, &[]),
+            (5, 19, &[]),
+            (6, 24, &[3, 3, 7, 0]),
+            (15, 60, &[2, 4, 0x22, 0xec]),
+        ] {
+            let call = |helper: &str, length: &str, word: u32| {
+                format!(
+                    "r1 = r10\nr1 += -120\nr2 = r10\nr2 += -60\n{length}\ncall {helper}\n\
+                     *(u64 *)(r6 + {word}) = r0\n"
+                )
+            };
+            let generate = format!("tcp_raw_gen_syncookie_{version}");
+            let check = format!("tcp_raw_check_syncookie_{version}");
+            let body = [
+                ip.clone(),
+                tcp_on_the_stack(doff, 0, options),
+                call(&generate, &format!("r3 = {length}"), 0),
+                // As the client answers: both numbers one more.
+                "r8 = r0\nr8 += 1\nr8 = be32 r8\n*(u32 *)(r10 - 52) = r8\n".to_owned(),
+                "*(u8 *)(r10 - 53) = 5\n".to_owned(),
+                call(&check, "", 8),
+                "*(u8 *)(r10 - 49) = 77\n".to_owned(),
+                call(&check, "", 16),
+                "r0 = 2\nexit".to_owned(),
+            ];
+            let left = results("", &body.concat());
+            let made = word(&left, 0);
+            let valid = length >= 20 && usize::from(doff) * 4 == length;
+            assert_eq!(made >= 0, valid, "{version} {doff} {length}");
+            if valid {
+                assert_eq!(word(&left, 1), 0, "{version} {doff}");
+            }
+            assert_eq!(word(&left, 2), -13, "{version} {doff}");
+        }
+    }
+}

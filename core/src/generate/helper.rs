@@ -61,7 +61,9 @@ fn is_simple(argument: Argument) -> bool {
         | Argument::ConstString
         | Argument::Size { .. }
         | Argument::AllocationSize => true,
-        Argument::Callback
+        // Only helpers for SYN cookies take it, whose rewrite on the kernel reads what they may read.
+        Argument::FixedRead { .. }
+        | Argument::Callback
         | Argument::StackOrNull
         | Argument::SpinLock
         | Argument::RingbufRecord
@@ -118,7 +120,9 @@ fn put(writer: &mut Writer, reg: Reg, argument: Argument, map: u32, len: &mut u3
             *len = 4 * (1 + writer.random.below(16) as u32);
             stack_pointer(writer, reg, *len);
         }
-        Argument::FixedWrite { bytes } | Argument::FixedReadWrite { bytes } => {
+        Argument::FixedRead { bytes }
+        | Argument::FixedWrite { bytes }
+        | Argument::FixedReadWrite { bytes } => {
             stack_pointer(writer, reg, bytes);
         }
         Argument::Size { zero } => {

@@ -33,6 +33,11 @@ pub enum Argument {
         /// A null pointer is fine (with a length of 0).
         nullable: bool,
     },
+    /// Memory of this many bytes that the helper reads.
+    FixedRead {
+        /// Bytes.
+        bytes: u32,
+    },
     /// Aligned memory of this many bytes that the helper fills, which need not be initialised.
     FixedWrite {
         /// Bytes, which are the alignment too.
@@ -184,10 +189,10 @@ pub fn implemented() -> impl Iterator<Item = Helper> {
 }
 
 use Argument::{
-    AllocationSize, Anything, Callback, ConstString, Context, Dynptr, DynptrUninit, FixedReadWrite,
-    FixedWrite, Map, MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite, MemoryWrite,
-    ReleasedSocket, ReturnedSize, RingbufDynptr, RingbufRecord, Size, Socket, SpinLock,
-    StackOrNull,
+    AllocationSize, Anything, Callback, ConstString, Context, Dynptr, DynptrUninit, FixedRead,
+    FixedReadWrite, FixedWrite, Map, MapKey, MapValue, MapValueWrite, MemoryRead, MemoryReadWrite,
+    MemoryWrite, ReleasedSocket, ReturnedSize, RingbufDynptr, RingbufRecord, Size, Socket,
+    SpinLock, StackOrNull,
 };
 use ProgramType::{SchedCls, SocketFilter, Xdp};
 
@@ -329,6 +334,10 @@ pub mod number {
     pub const DYNPTR_READ: u32 = 201;
     pub const DYNPTR_WRITE: u32 = 202;
     pub const DYNPTR_DATA: u32 = 203;
+    pub const TCP_RAW_GEN_SYNCOOKIE_IPV4: u32 = 204;
+    pub const TCP_RAW_GEN_SYNCOOKIE_IPV6: u32 = 205;
+    pub const TCP_RAW_CHECK_SYNCOOKIE_IPV4: u32 = 206;
+    pub const TCP_RAW_CHECK_SYNCOOKIE_IPV6: u32 = 207;
     pub const KTIME_GET_TAI_NS: u32 = 208;
 }
 
@@ -760,6 +769,42 @@ const CATALOGUE: &[(u32, Prototype)] = &[
             ..PLAIN
         },
     ),
+    (
+        number::TCP_RAW_GEN_SYNCOOKIE_IPV4,
+        Prototype {
+            arguments: &[FixedRead { bytes: 20 }, READ, SIZE_OR_ZERO],
+            gpl_only: true,
+            program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
+        number::TCP_RAW_GEN_SYNCOOKIE_IPV6,
+        Prototype {
+            arguments: &[FixedRead { bytes: 40 }, READ, SIZE_OR_ZERO],
+            gpl_only: true,
+            program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
+        number::TCP_RAW_CHECK_SYNCOOKIE_IPV4,
+        Prototype {
+            arguments: &[FixedRead { bytes: 20 }, FixedRead { bytes: 20 }],
+            gpl_only: true,
+            program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
+    (
+        number::TCP_RAW_CHECK_SYNCOOKIE_IPV6,
+        Prototype {
+            arguments: &[FixedRead { bytes: 40 }, FixedRead { bytes: 20 }],
+            gpl_only: true,
+            program_types: DEVICE_TYPES,
+            ..PLAIN
+        },
+    ),
     (number::KTIME_GET_TAI_NS, PLAIN),
 ];
 
@@ -867,6 +912,10 @@ mod tests {
                 "dynptr_read",
                 "dynptr_write",
                 "dynptr_data",
+                "tcp_raw_gen_syncookie_ipv4",
+                "tcp_raw_gen_syncookie_ipv6",
+                "tcp_raw_check_syncookie_ipv4",
+                "tcp_raw_check_syncookie_ipv6",
                 "ktime_get_tai_ns",
             ]
         );

@@ -12,6 +12,7 @@ mod printk;
 mod redirect;
 mod socket_buffer;
 mod string;
+mod syncookie;
 
 pub use catalogue::{
     Argument, Helper, HelperBackends, Prototype, Returns, by_name, by_number, implemented, number,
@@ -30,3 +31,6 @@ pub use socket_buffer::{
     skb_load_bytes, skb_load_bytes_relative, skb_pull_data, skb_store_bytes,
 };
 pub use string::{strncmp, strtol, strtoul};
+pub use syncookie::{
+    COOKIE_MULTIPLIER, COOKIE_SEED, IpVersion, TCP_BYTES, raw_check_syncookie, raw_gen_syncookie,
+};

@@ -341,6 +341,9 @@ impl Verifier<'_> {
                 };
                 self.check_helper_memory(reg, bytes.into(), fill)?;
             }
+            Takes::Known(Argument::FixedRead { bytes }) => {
+                self.check_helper_memory(reg, bytes.into(), read)?;
+            }
             Takes::Known(Argument::Callback) => {
                 if let Kind::Function(function) = register.kind {
                     meta.callback = Some(function as usize);
@@ -610,6 +613,7 @@ fn check_kind(rules: Rules, reg: Reg, register: &Register, takes: Takes) -> Chec
             | Argument::MapValueWrite
             | Argument::MemoryWrite
             | Argument::MemoryReadWrite { .. }
+            | Argument::FixedRead { .. }
             | Argument::FixedWrite { .. }
             | Argument::FixedReadWrite { .. },
         ) => (memory, memory_kinds),
