@@ -12,7 +12,7 @@ use super::externs::ConfigVariables;
 use super::kernel_types::KernelTypes;
 use super::maps::ObjectMaps;
 use super::relocation;
-use crate::isa::{CallTarget, Imm64, Insn, SLOT_LEN, decode};
+use crate::isa::{CallTarget, DecodeErrorKind, Imm64, Insn, SLOT_LEN, decode};
 use crate::kfunc::{self, Kfunc};
 use crate::module::Unresolved;
 
@@ -448,6 +448,19 @@ impl<'e, 'a> CodeTable<'e, 'a> {
     }
 }
 
+/// Why instructions cannot be used; those that an arena needs by its name.
+fn not_decoded(kind: DecodeErrorKind) -> ProgramErrorKind {
+    match kind {
+        // `BPF_ADDR_SPACE_CAST`: a 64-bit move with offset 1.
+        DecodeErrorKind::UnknownForm {
+            opcode: 0xbf,
+            value: 1,
+            ..
+        } => ProgramErrorKind::AddressSpaceCast,
+        kind => ProgramErrorKind::Decode(kind),
+    }
+}
+
 /// A function reaches as far as its symbol says, or, in hand-written assembly that does not say,
 /// to the limit: the next function or the end of the section.
 fn read_function<'a>(
@@ -481,7 +494,7 @@ fn read_function<'a>(
         start: symbol.value as usize / SLOT_LEN,
         len: bytes.len() / SLOT_LEN,
         local: symbol.local,
-        insns: decode(bytes).map_err(|error| (error.insn, ProgramErrorKind::Decode(error.kind))),
+        insns: decode(bytes).map_err(|error| (error.insn, not_decoded(error.kind))),
         unresolved: Vec::new(),
     })
 }

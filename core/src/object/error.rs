@@ -277,6 +277,9 @@ pub enum ProgramErrorKind {
         /// Variable.
         symbol: String,
     },
+    /// A cast between address spaces, which programs with an arena have.
+    #[error("a cast between address spaces: arenas (__arena) are not supported")]
+    AddressSpaceCast,
     /// A weak symbol that is not defined here.
     #[error(
         "{symbol} is a weak external symbol of neither the kernel's configuration (__kconfig) nor the kernel (__ksym)"
