@@ -219,6 +219,11 @@ impl Verifier<'_> {
                 kept_zero = true;
                 continue;
             }
+            if slot.is_spilled() {
+                for byte in slot.bytes.iter_mut().filter(|byte| **byte == Byte::Spill) {
+                    *byte = Byte::Misc;
+                }
+            }
             slot.spilled = Register::NOT_INIT;
             let keeps = zero && slot.bytes[byte] == Byte::Zero;
             kept_zero |= keeps;
