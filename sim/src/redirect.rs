@@ -111,12 +111,13 @@ impl<'a> Deliverer<'a> {
         maps: &'a RedirectMaps,
         programs: &'a BTreeMap<usize, Box<dyn Instance>>,
     ) -> Result<Self, BackendError> {
-        let worker = |(index, instance): (&usize, &'a Box<dyn Instance>)| {
-            Ok((*index, instance.worker(QueueId(0))?))
-        };
+        let mut workers = BTreeMap::new();
+        for (index, instance) in programs {
+            workers.insert(*index, instance.worker(QueueId(0))?);
+        }
         Ok(Self {
             maps,
-            workers: programs.iter().map(worker).collect::<Result<_, _>>()?,
+            workers,
             outcomes: Vec::new(),
         })
     }

@@ -64,15 +64,12 @@ impl Machine<'_> {
         self.memory.check_room(packet.frame, at, len)?;
         let mut bytes = vec![0; len as usize];
         let offset = call.get(2) as u32;
-        let loaded = match call.helper {
-            number::SKB_LOAD_BYTES => {
-                let start = packet_start(packet.program_type);
-                helper::skb_load_bytes(packet.frame, start, offset, &mut bytes)
-            }
-            _ => {
-                let header = call.get(5) as u32;
-                helper::skb_load_bytes_relative(packet.frame, offset, &mut bytes, header)
-            }
+        let loaded = if call.helper == number::SKB_LOAD_BYTES {
+            let start = packet_start(packet.program_type);
+            helper::skb_load_bytes(packet.frame, start, offset, &mut bytes)
+        } else {
+            let header = call.get(5) as u32;
+            helper::skb_load_bytes_relative(packet.frame, offset, &mut bytes, header)
         };
         self.memory.write(packet.frame, at, &bytes)?;
         Ok(status(loaded))

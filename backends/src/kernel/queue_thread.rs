@@ -50,10 +50,9 @@ impl QueueThread {
 
     /// Hands a batch to the thread and waits for it.
     fn exchange(&mut self, batch: Batch) -> Batch {
-        let sent = self.requests.as_ref().map(|requests| requests.send(batch));
-        let result = sent
-            .filter(Result::is_ok)
-            .and_then(|_| self.results.recv().ok());
+        let requests = self.requests.as_ref();
+        let sent = requests.is_some_and(|requests| requests.send(batch).is_ok());
+        let result = sent.then(|| self.results.recv().ok()).flatten();
         result.unwrap_or_else(|| {
             // The thread only ends by itself when it panics.
             let ended = self.thread.take().map(JoinHandle::join);

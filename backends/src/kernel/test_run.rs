@@ -206,9 +206,10 @@ pub(super) fn run_batch(
 /// Why test-run cannot take a frame.
 fn refusal(frame: &Frame, program_type: ProgramType) -> Option<String> {
     let socket_buffer = program_type.has_socket_buffer();
-    let (shortest, longest) = match socket_buffer {
-        true => (PACKET_BYTES.0, LINEAR_MAX),
-        false => PACKET_BYTES,
+    let (shortest, longest) = if socket_buffer {
+        (PACKET_BYTES.0, LINEAR_MAX)
+    } else {
+        PACKET_BYTES
     };
     let len = frame.len();
     if !(shortest..=longest).contains(&len) {
