@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// A firmware with a BPF data path, as its control registers and capability TLVs describe it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent capabilities of the firmware"
+)]
 pub struct FirmwareProfile {
     /// Name of the profile.
     pub name: String,

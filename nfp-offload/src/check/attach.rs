@@ -93,7 +93,6 @@ impl<'a> Attachment<'a> {
 
     fn running_program(&self, program_type: ProgramType, reasons: &mut Vec<Reason>) {
         match self.running {
-            None => {}
             Some(running) if running != program_type => reasons.push(Reason::of(
                 Rule::PortBusy,
                 "Device or resource busy",
@@ -106,7 +105,7 @@ impl<'a> Attachment<'a> {
                 "the port runs a program, and its firmware does not replace it while packets come",
                 "take that one off first; packets go without a program until the new one is on",
             )),
-            Some(_) => {}
+            None | Some(_) => {}
         }
     }
 }

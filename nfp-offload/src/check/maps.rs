@@ -69,6 +69,10 @@ fn wrong_type(check: &mut Check<'_>, spec: &MapSpec) {
 }
 
 /// Checks one map behind `count` - 1 others with so many `elements`.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one rule after the other, in the driver's order"
+)]
 fn map(check: &mut Check<'_>, spec: &MapSpec, limits: MapLimits, (count, elements): (u32, u64)) {
     let name = &spec.name;
     let mut refuse = |rule, driver: String, message: String, fix| {

@@ -73,7 +73,9 @@ pub fn program_cost(program: &Program, image: &Image) -> ProgramCost {
 
 fn sum(words: &[Word]) -> Cost {
     let mut sum = Cost::default();
-    words.iter().for_each(|word| sum += word_cost(word));
+    for word in words {
+        sum += word_cost(word);
+    }
     sum
 }
 

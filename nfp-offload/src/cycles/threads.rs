@@ -1,6 +1,11 @@
 //! The contexts of one micro-engine: while one waits for memory another runs. They take turns where
 //! they wait, not before, as the engine swaps them.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a run, as means and rates"
+)]
+
 /// What a context does for a packet: it runs and waits in turn, and at the end it runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Turns {
@@ -74,22 +79,22 @@ struct Context {
 mod tests {
     use super::*;
 
-    fn cycles_per_packet(running: f64, waiting: f64, waits: f64, contexts: u32) -> f64 {
+    fn cycles_per_packet(running: f64, waiting: f64, waits: f64, contexts: u32) -> u32 {
         let turns = Turns {
             running,
             waiting,
             waits,
         };
-        (1.0 / packets_per_cycle(turns, contexts)).round()
+        (1.0 / packets_per_cycle(turns, contexts)).round() as u32
     }
 
     #[test]
     fn contexts_hide_waiting_up_to_their_number() {
         // Alone it waits; with others the engine is busy all the time, and more do not help.
-        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 1), 400.0);
-        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 2), 200.0);
-        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 4), 100.0);
-        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 8), 100.0);
-        assert_eq!(cycles_per_packet(100.0, 0.0, 0.0, 4), 100.0);
+        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 1), 400);
+        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 2), 200);
+        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 4), 100);
+        assert_eq!(cycles_per_packet(100.0, 300.0, 3.0, 8), 100);
+        assert_eq!(cycles_per_packet(100.0, 0.0, 0.0, 4), 100);
     }
 }

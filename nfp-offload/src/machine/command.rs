@@ -82,13 +82,13 @@ impl MicroEngine {
                     let register = (usize::from(command.form.xfer) + next) % TRANSFER_REGISTERS;
                     u64::from(self.state.transfer_out()[register])
                 });
-                self.add(command, high << 32 | low, memory)
+                Self::add(command, high << 32 | low, memory)
             }
             CommandOp::AddImm => {
                 if command.previous & OVERRIDE_FIELD != OVERRIDE_DATA {
                     return Err(FaultKind::NoImmediateData);
                 }
-                self.add(command, u64::from(command.previous >> 16), memory)
+                Self::add(command, u64::from(command.previous >> 16), memory)
             }
             CommandOp::Read32 | CommandOp::Read32Le | CommandOp::ReadLe | CommandOp::ReadSwapLe => {
                 Err(FaultKind::NotModelled {
@@ -153,12 +153,7 @@ impl MicroEngine {
         Ok(())
     }
 
-    fn add<M: Memory>(
-        &mut self,
-        command: Issued,
-        addend: u64,
-        memory: &mut M,
-    ) -> Result<(), FaultKind> {
+    fn add<M: Memory>(command: Issued, addend: u64, memory: &mut M) -> Result<(), FaultKind> {
         let Address::Memory(address) = command.address else {
             return Err(FaultKind::NotModelled {
                 what: "an atomic add in the packet buffer",

@@ -5,7 +5,7 @@
 use iom_core::isa::{AluOp, CallTarget, Condition, Insn, Operand, Size, Width};
 use iom_core::map::MapSpec;
 use iom_core::module::ProgramType;
-use iom_core::verifier::{Facts, InsnFacts, Pointer, Range, RegisterSet, live_registers};
+use iom_core::verifier::{Argument, Facts, InsnFacts, Pointer, Range, RegisterSet, live_registers};
 
 use super::step::{Step, steps};
 use super::{DefectMode, Input, adjust, divide, optimize};
@@ -148,10 +148,9 @@ fn describe(range: Range) -> String {
 fn shift_suits(amount: Range, width: Width, all: Range) -> bool {
     match (amount.as_constant(), width) {
         (Some(constant), _) => all.as_constant() == Some(constant),
-        (None, Width::W32) => true,
         (None, Width::W64) if amount.max < 32 => all.max < 32,
         (None, Width::W64) if amount.min >= 32 => all.min >= 32,
-        (None, Width::W64) => true,
+        (None, _) => true,
     }
 }
 
@@ -251,7 +250,7 @@ impl Lint<'_> {
 /// A TC program's `TC_ACT_QUEUED`: direct action does not know it and goes on with the packet.
 fn queued(program_type: ProgramType, facts: &InsnFacts) -> Found {
     const QUEUED: u64 = 5;
-    let result = facts.result.and_then(|result| result.as_constant());
+    let result = facts.result.and_then(Argument::as_constant);
     (program_type == ProgramType::SchedCls && result == Some(QUEUED)).then(|| {
         let message =
             "returns TC_ACT_QUEUED, on which the card drops the packet; the kernel goes on with it";
@@ -313,6 +312,7 @@ fn division(step: &Step<'_>) -> Found {
 
 /// Amounts of shifts by a register that are not cut as eBPF cuts them.
 fn shift_amount(insn: Insn, facts: &InsnFacts) -> Found {
+    const MASK: &str = "mask the amount with 63 (31 in 32 bits)";
     let Insn::Alu {
         op: op @ (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh),
         width,
@@ -322,7 +322,6 @@ fn shift_amount(insn: Insn, facts: &InsnFacts) -> Found {
     else {
         return None;
     };
-    const MASK: &str = "mask the amount with 63 (31 in 32 bits)";
     let (_, amount) = facts.ranges.unwrap_or((Range::FULL, Range::FULL));
     if amount.as_constant().is_some() {
         return None;
