@@ -290,8 +290,11 @@ pub(super) fn learn(a: &mut Scalar, b: &mut Scalar, cond: Condition, half: bool,
         narrow(a, value, cond, half, holds);
     } else if let Some(value) = constant(a) {
         narrow(b, value, branch::flip(cond), half, holds);
-    } else if !half && (cond, holds) == (Condition::Eq, true)
-        || !half && (cond, holds) == (Condition::Ne, false)
+    } else if !half
+        && matches!(
+            (cond, holds),
+            (Condition::Eq, true) | (Condition::Ne, false)
+        )
     {
         a.umin = a.umin.max(b.umin);
         a.umax = a.umax.min(b.umax);
@@ -311,12 +314,13 @@ fn narrow(s: &mut Scalar, value: u64, cond: Condition, half: bool, holds: bool) 
         (Condition::Eq, true) | (Condition::Ne, false) => assign(s, value, half),
         (Condition::Eq, false) | (Condition::Ne, true) => {}
         (Condition::Set, _) => narrow_bits(s, value, half, holds),
-        (Condition::Gt, true) => at_least(s, value.wrapping_add(1), half),
+        (Condition::Gt, true) | (Condition::Le, false) => at_least(s, value.wrapping_add(1), half),
         (Condition::Gt, false) | (Condition::Le, true) => at_most(s, value, half),
         (Condition::Ge, true) | (Condition::Lt, false) => at_least(s, value, half),
         (Condition::Ge, false) | (Condition::Lt, true) => at_most(s, value.wrapping_sub(1), half),
-        (Condition::Le, false) => at_least(s, value.wrapping_add(1), half),
-        (Condition::SignedGt, true) => signed_at_least(s, value.wrapping_add(1), half),
+        (Condition::SignedGt, true) | (Condition::SignedLe, false) => {
+            signed_at_least(s, value.wrapping_add(1), half)
+        }
         (Condition::SignedGt, false) | (Condition::SignedLe, true) => {
             signed_at_most(s, value, half);
         }
@@ -326,7 +330,6 @@ fn narrow(s: &mut Scalar, value: u64, cond: Condition, half: bool, holds: bool) 
         (Condition::SignedGe, false) | (Condition::SignedLt, true) => {
             signed_at_most(s, value.wrapping_sub(1), half);
         }
-        (Condition::SignedLe, false) => signed_at_least(s, value.wrapping_add(1), half),
     }
     if half { spread_low(s) } else { spread_whole(s) }
 }

@@ -163,6 +163,7 @@ impl Verifier<'_> {
     }
 
     /// Registers that an instruction reads, and whether whole (`is_reg64`).
+    #[expect(clippy::too_many_lines, reason = "one short arm for each instruction")]
     fn reads(&self, insn: &Insn) -> [Option<(Reg, bool)>; 5] {
         let reg = |operand: Operand, whole: bool| match operand {
             Operand::Reg(reg) => Some((reg, whole)),

@@ -4,7 +4,7 @@
 use crate::isa::{AtomicOp, CallTarget, Insn, Operand, Reg};
 use crate::verifier::explore::Verifier;
 use crate::verifier::precision::previous;
-use crate::verifier::state::{Frame, State, StateId};
+use crate::verifier::state::{Frame, Slot, State, StateId};
 
 use super::parentage::{Read, Spot};
 
@@ -144,7 +144,7 @@ impl Verifier<'_> {
             }
             Spot::Slot(frame, index) => {
                 let slot = self.state.frames[frame].stack.get(index);
-                let known = slot.is_some_and(|slot| slot.is_spilled_scalar());
+                let known = slot.is_some_and(Slot::is_spilled_scalar);
                 wanted.slots = u64::from(known) << index;
                 frame
             }
