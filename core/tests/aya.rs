@@ -43,6 +43,10 @@ fn of_aya(bytes: &[u8], module: &Module) -> Result<BTreeMap<String, Vec<u8>>, St
     let file = ElfFile64::<Endianness>::parse(&*file).expect("the kernel's types");
     let section = file.section_by_name(".BTF").expect("types");
     let types = section.data().expect("types");
+    #[expect(
+        clippy::default_trait_access,
+        reason = "aya-obj has another version of that crate"
+    )]
     let types = Btf::parse(types, Default::default()).expect("types");
     object.relocate_btf(&types).map_err(|error| whole(&error))?;
     let text: HashSet<usize> = object

@@ -83,7 +83,9 @@ fn fastest(mut call: impl FnMut()) -> Duration {
             calls += 1;
         }
         let elapsed = start.elapsed();
-        let running = cpu_time().zip(cpu).map(|(after, before)| after - before);
+        let running = cpu_time()
+            .zip(cpu)
+            .map(|(after, before)| after.checked_sub(before).unwrap());
         running.unwrap_or(elapsed) / calls
     };
     (0..ROUNDS).map(round).min().unwrap_or_default()

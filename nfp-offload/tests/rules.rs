@@ -99,6 +99,7 @@ fn event_of_two_kinds() -> String {
 
 const CURRENT_CPU: &str = "r3 = 0xffffffff ll";
 
+#[expect(clippy::too_many_lines, reason = "one program for each rule")]
 fn hook_programs() -> Vec<Case<'static>> {
     vec![
         (
@@ -337,6 +338,7 @@ fn hook_programs() -> Vec<Case<'static>> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one program for each rule")]
 fn other_programs() -> Vec<Case<'static>> {
     vec![
         (Rule::Abi, OUT.to_owned(), &["--abi", "4"]),
@@ -528,7 +530,7 @@ fn attachments() -> Vec<(Rule, Vec<Reason>)> {
     let xdp = |running| attach(ProgramType::Xdp, |attachment| attachment.running = running);
     let filter = |edit: fn(&mut TcFilter)| {
         attach(ProgramType::SchedCls, |attachment| {
-            edit(&mut attachment.filter)
+            edit(&mut attachment.filter);
         })
     };
     vec![

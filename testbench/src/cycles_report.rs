@@ -111,7 +111,7 @@ impl<'a> CyclesReport<'a> {
         );
         for (wait, count) in self.waits() {
             let _ = write!(text, "{sign}{} x {}", round(count), wait.name());
-            sign = ", ".to_owned();
+            ", ".clone_into(&mut sign);
         }
         text
     }

@@ -86,7 +86,6 @@ impl Stats {
     }
 
     /// What was counted. Programs are there if the interpreter counted what ran.
-    #[expect(clippy::cast_precision_loss, reason = "rates are given to few digits")]
     pub fn report(&self, module: &Module, counts: Option<&Counts>) -> Report {
         let span = self.span_ns.map_or(0, |(first, last)| last - first);
         let seconds = (span > 0).then_some(span as f64 / 1e9);

@@ -1,5 +1,6 @@
 //! The verifier's log beside the running kernel's, line by line, over the modules and the recorded
 //! programs. `cargo test -p iom-testbench --test kernel_log -- --nocapture` prints the shares.
+#![expect(clippy::print_stdout, reason = "the shares are figures to read")]
 
 use std::path::Path;
 

@@ -153,7 +153,7 @@ fn ranges_of_the_paths_that_were_followed() {
         }),
         &counting(),
     );
-    expect![[r#"
+    expect![[r"
         defect 1, instruction 7: takes the second factor for 3, as it is on the paths that the verifier followed; on others it may be 0 to 4294967295
           fix: mask or test the number right before, so that its range is the same on every path
         differs
@@ -163,7 +163,7 @@ fn ranges_of_the_paths_that_were_followed() {
         defect 1, instruction 7: takes the first factor for 0 to 4294967295, as it is on the paths that the verifier followed; on others it may be 0 to 18446744073709551615
           fix: mask or test the number right before, so that its range is the same on every path
         differs
-    "#]].assert_eq(&[multiply, shift, wide].concat());
+    "]].assert_eq(&[multiply, shift, wide].concat());
 }
 
 #[test]
@@ -182,14 +182,14 @@ fn minus_two_to_the_31() {
         None,
         &[vec![0xff; 8], counting()].concat(),
     );
-    expect![[r#"
+    expect![[r"
         defect 2, instruction 6: adds or subtracts -2^31 with the wrong sign
           fix: use the constant from a register
         differs
         defect 2, instruction 6: compares with -2^31 wrongly
           fix: use the constant from a register
         differs
-    "#]]
+    "]]
     .assert_eq(&[add, compare].concat());
 }
 
@@ -229,7 +229,7 @@ fn copies() {
         None,
         &counting(),
     );
-    expect![[r#"
+    expect![[r"
         defect 3, instruction 5: after this copy of 8 bytes r5 does not hold what was copied last
           fix: read the value again where it is used
         differs
@@ -240,7 +240,7 @@ fn copies() {
         defect 4, instruction 5: copies 8 bytes in one piece, although some are read after others overwrote them
           fix: copy through a local variable
         differs
-    "#]].assert_eq(&[register, dead_register, descending, overlap].concat());
+    "]].assert_eq(&[register, dead_register, descending, overlap].concat());
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn divisors_and_amounts() {
         None,
         &[&[0x11; 8][..], &[68], &[0; 70]].concat(),
     );
-    expect![[r#"
+    expect![[r"
         defect 5, instruction 8: divides by 1 and shifts by an amount that is left over from before
           fix: divide in another way: by 1 not at all, else by a factor first
         differs
@@ -281,7 +281,7 @@ fn divisors_and_amounts() {
         defect 6, instruction 8: shifts by 64 to 255 as if by 32 to 63
           fix: mask the amount with 63 (31 in 32 bits)
         differs
-    "#]]
+    "]]
     .assert_eq(&[one, sign, beyond].concat());
 }
 
@@ -314,14 +314,14 @@ fn short_frames_and_values() {
         None,
         &counting(),
     );
-    expect![[r#"
+    expect![[r"
         defect 10, instruction 1: moves the head without a look at the length; frames under 60 bytes may become too short
           fix: test the length before, or call the helper in two places
         differs
         defect 9, instruction 9: reads 2 bytes behind the map value, too
           fix: end the value with a field of 4 bytes; what is read there is not used
         same
-    "#]].assert_eq(&[head, value].concat());
+    "]].assert_eq(&[head, value].concat());
 }
 
 /// A check against the kernel shows what a defect does to a packet.

@@ -112,7 +112,7 @@ struct After {
     maps: Vec<MapContents>,
 }
 
-fn run(instance: &dyn Instance, worker: &mut dyn Worker, number: u64) -> Option<After> {
+fn run(instance: &dyn Instance, worker: &mut dyn Worker, number: u64) -> After {
     let mut frame = frame(number);
     let (mut outcomes, mut recorder) = (Vec::new(), Recorder::default());
     worker
@@ -127,7 +127,7 @@ fn run(instance: &dyn Instance, worker: &mut dyn Worker, number: u64) -> Option<
         "{:?} on frame {number}",
         outcomes[0].trap
     );
-    Some(After {
+    After {
         // The card redirects nothing; an unknown action is an abort.
         action: match outcomes[0].action() {
             XdpAction::Redirect => XdpAction::Aborted,
@@ -136,7 +136,7 @@ fn run(instance: &dyn Instance, worker: &mut dyn Worker, number: u64) -> Option<
         packet: frame.linear().to_vec(),
         events: recorder.events,
         maps: instance.maps().unwrap(),
-    })
+    }
 }
 
 fn translate(vector: &Vector, mode: DefectMode) -> Result<Offload, Vec<Reason>> {
@@ -299,7 +299,7 @@ fn words_of_the_vectors() {
 #[test]
 fn words_of_the_random_programs() {
     if let Some(report) = report("fuzz.jsonl.gz") {
-        expect![[r#"
+        expect![[r"
             390 programs, left out: []
             defect 1 named in 21
             defect 2 named in 11
@@ -311,7 +311,7 @@ fn words_of_the_random_programs() {
             1 differ: defects [4, 6]
             36 differ: defects [4]
             3 differ: defects [5]
-        "#]]
+        "]]
         .assert_eq(&report);
     }
 }

@@ -54,7 +54,7 @@ fn a_plan_says_what_is_used() {
         plan.contains("can be offloaded to agilio-cx-2x25"),
         "{plan}"
     );
-    expect![[r#"
+    expect![[r"
         drop can be offloaded to agilio-cx-2x25
         words     26 of 2560 (1 %), 23 of them around the program
         stack     0 of 512 bytes
@@ -67,7 +67,7 @@ fn a_plan_says_what_is_used() {
                   a model from published figures, not a measurement of a card: contention for memory, the firmware around the program and the host are not in it
         words  cycles  waits  source line
             3       5         ./drop.c:7: return XDP_DROP;
-    "#]].assert_eq(&plan);
+    "]].assert_eq(&plan);
     let json = text(&["plan", DROP, "--json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["max_words"], 8192);
@@ -88,12 +88,12 @@ fn runs_say_what_packets_cost() {
     ];
     let output = text(&args);
     let cycles = output.split_once("a packet costs").unwrap().1;
-    expect![[r#"
+    expect![[r"
          113.7 cycles for 72.6 instructions; waits 301 to 532 cycles: 1.79 x packet read, 0.04 x packet write, 0.03 x map read, 0.68 x map lookup
         agilio-cx-2x25: 33.5 Mpps with frames of 167 bytes and FCS, limited by the wire
           instruction issue 351.7, memory latency 301.9 (247.9 to 386.0), the wire 33.5 Mpps; 200 packets in flight at 800 MHz
           a model from published figures, not a measurement of a card: contention for memory, the firmware around the program and the host are not in it
-    "#]].assert_eq(cycles);
+    "]].assert_eq(cycles);
     let json = text(&[&args[..], &["--json"]].concat());
     let json: Value = serde_json::from_str(&json).unwrap();
     let rate = &json["cycles"]["rate"];
@@ -193,9 +193,9 @@ fn strict_runs_say_what_a_card_might_not_forgive() {
     let args = ["run", "programs/classify/classify.o", "-i"];
     let output = text(&[&args[..], &["pcaps/malformed.pcap", "--strict"]].concat());
     let (_, strict) = output.split_once("strict: ").unwrap();
-    expect![[r#"
+    expect![[r"
         nothing that a card might not forgive
-    "#]]
+    "]]
     .assert_eq(strict);
 }
 

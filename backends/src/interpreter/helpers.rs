@@ -87,6 +87,7 @@ pub(super) fn status(result: Result<(), Errno>) -> u64 {
 
 impl<'m> Machine<'m> {
     /// Calls a helper that the program was allowed to call when it was loaded.
+    #[expect(clippy::too_many_lines, reason = "one arm for each helper")]
     pub(super) fn helper(
         &mut self,
         helper: u32,

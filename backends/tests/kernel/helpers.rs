@@ -570,9 +570,8 @@ fn kernel_makes_and_checks_syn_cookies() {
         return;
     }
     for (version, ip_bytes) in [("ipv4", 20), ("ipv6", 40)] {
-        let ip: String = (0..ip_bytes)
-            .map(|index| format!("*(u8 *)(r10 - {}) = {}\n", 120 - index, index * 3 + 1))
-            .collect();
+        let byte = |index| format!("*(u8 *)(r10 - {}) = {}", 120 - index, index * 3 + 1);
+        let ip = (0..ip_bytes).map(byte).collect::<Vec<_>>().join("\n") + "\n";
         for (doff, length, options) in [
             (5, 20, &[][..]),
             (6, 24, &[2, 4, 5, 0xb4]),

@@ -72,6 +72,7 @@ const NEXT: &str = "r1 = r10\nr1 += -8\ncall bpf_iter_num_next\n";
 const DESTROY: &str = "r1 = r10\nr1 += -8\ncall bpf_iter_num_destroy\n";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one program for each rule")]
 fn kernel_iterators() {
     let join = |parts: &[&str]| parts.concat();
     let round = "again: r1 = r10\nr1 += -8\ncall bpf_iter_num_next\nif r0 == 0 goto done\n";
@@ -260,6 +261,7 @@ fn slice(kfunc: &str, buffer: &str, size: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one program for each rule")]
 fn kernel_dynptrs() {
     let read_slice = slice("bpf_dynptr_slice", "r3 = 0", "r4 = 8");
     let write_slice = slice("bpf_dynptr_slice_rdwr", "r3 = 0", "r4 = 8");

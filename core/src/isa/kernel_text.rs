@@ -62,7 +62,7 @@ impl Display for KernelText {
                 let number = match value {
                     Imm64::Number(number) => number,
                     Imm64::Function { offset } => u64::from(offset as u32),
-                    Imm64::Variable { btf_id } => u64::from(btf_id as u32),
+                    Imm64::Variable { btf_id } => u64::from(btf_id),
                     Imm64::Map(_) | Imm64::MapValue { .. } => 0,
                 };
                 write!(f, "{dst} = {number:#x}")
@@ -94,7 +94,7 @@ impl Display for KernelText {
                 base,
                 off,
                 src,
-            } => atomic(f, op, size, Address(base, off), src),
+            } => atomic(f, op, size, &Address(base, off), src),
             Insn::LoadPacket { size, mode, imm } => {
                 write!(f, "r0 = *({} *)skb[", text::size_word(size))?;
                 match mode {
@@ -142,7 +142,7 @@ fn call(f: &mut Formatter<'_>, target: CallTarget) -> Result {
     }
 }
 
-fn atomic(f: &mut Formatter<'_>, op: AtomicOp, size: Size, address: Address, src: Reg) -> Result {
+fn atomic(f: &mut Formatter<'_>, op: AtomicOp, size: Size, address: &Address, src: Reg) -> Result {
     let wide = if size == Size::DW { "64" } else { "" };
     let memory = text::size_word(size);
     let (symbol, word, fetch) = match op {
@@ -220,7 +220,7 @@ mod tests {
         let insns = module.programs[0].insns.iter();
         let lines = insns.filter(|insn| **insn != Insn::WideTail);
         let lines: Vec<_> = lines.map(|insn| KernelText(*insn).to_string()).collect();
-        expect![[r#"
+        expect![[r"
             (bf) r1 = r2
             (b4) w1 = -5
             (07) r3 += 7
@@ -248,7 +248,7 @@ mod tests {
             (05) goto pc+0
             (85) call bpf_map_lookup_elem#1
             (85) call unknown#9999
-            (95) exit"#]]
+            (95) exit"]]
         .assert_eq(&lines.join("\n"));
     }
 }

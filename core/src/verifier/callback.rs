@@ -135,7 +135,7 @@ impl Verifier<'_> {
             return reject("R0 not a scalar value");
         }
         self.mark_precise(0);
-        self.check_range(&result.scalar, "At callback return", (0, 1))?;
+        super::function::check_range(&result.scalar, "At callback return", (0, 1))?;
         let callsite = self.state.frame().callsite as usize;
         self.state.frames.pop();
         if let Some(previous) = self.previous_entry(callsite, self.state.depth)

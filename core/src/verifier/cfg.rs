@@ -11,6 +11,10 @@ use bitvec::bitvec;
 
 /// What control flow says of an instruction.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent marks, not the states of a machine"
+)]
 pub(super) struct Flow {
     /// States are compared and remembered here.
     pub(super) prune_point: bool,

@@ -264,7 +264,6 @@ impl<'a> Verifier<'a> {
         Ok(next)
     }
 
-    #[expect(clippy::too_many_lines, reason = "one short arm for each instruction")]
     fn execute(&mut self, slot: usize) -> Check<Next> {
         let insn = self.program.insns[slot];
         match insn {

@@ -23,6 +23,10 @@ pub(super) enum Parameter {
 
 /// What is known of a function besides its body.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent marks, not the states of a machine"
+)]
 pub(super) struct FunctionInfo {
     /// Verified on its own.
     pub(super) global: bool,
@@ -302,27 +306,6 @@ impl Verifier<'_> {
         Ok(Next::Go(i64::from(callsite) + 1))
     }
 
-    /// Refuses a number outside of a range, bounds included.
-    pub(super) fn check_range(&self, number: &Scalar, place: &str, range: (i64, i64)) -> Check {
-        let (least, most) = range;
-        if least <= number.smin && number.smax <= most {
-            return Ok(());
-        }
-        let mut known = String::new();
-        if number.smin > i64::MIN {
-            known += &format!(" smin={}", number.smin);
-        }
-        if number.smax < i64::MAX {
-            known += &format!(" smax={}", number.smax);
-        }
-        if known.is_empty() {
-            " unknown scalar value".clone_into(&mut known);
-        }
-        reject(format!(
-            "{place} the register R0 has{known} should have been in [{least}, {most}]"
-        ))
-    }
-
     /// What a function takes by its type. `None` where a static function's type does not say,
     /// which is no error.
     fn parameters(&self, function: usize) -> Check<Option<Vec<Parameter>>> {
@@ -377,10 +360,10 @@ impl Verifier<'_> {
         tags: &[&str],
         info: &FunctionInfo,
     ) -> Check<Option<Parameter>> {
+        const KNOWN: [&str; 3] = ["ctx", "nonnull", "nullable"];
         if !tags.is_empty() && !info.global {
             return Ok(None);
         }
-        const KNOWN: [&str; 3] = ["ctx", "nonnull", "nullable"];
         if tags.iter().any(|tag| !KNOWN.contains(tag)) {
             return reject(format!("arg#{index} has unsupported set of tags"));
         }
@@ -497,4 +480,27 @@ fn kind_name(kind: &BtfKind) -> &'static str {
         BtfKind::Float { .. } => "FLOAT",
         BtfKind::DeclTag { .. } => "DECL_TAG",
     }
+}
+
+/// Refuses a number outside of a range, bounds included.
+pub(super) fn check_range(number: &Scalar, place: &str, range: (i64, i64)) -> Check {
+    let (least, most) = range;
+    if least <= number.smin && number.smax <= most {
+        return Ok(());
+    }
+    let bound = |known: bool, name: &str, value: i64| {
+        if known {
+            format!(" {name}={value}")
+        } else {
+            String::new()
+        }
+    };
+    let mut known = bound(number.smin > i64::MIN, "smin", number.smin);
+    known.push_str(&bound(number.smax < i64::MAX, "smax", number.smax));
+    if known.is_empty() {
+        " unknown scalar value".clone_into(&mut known);
+    }
+    reject(format!(
+        "{place} the register R0 has{known} should have been in [{least}, {most}]"
+    ))
 }

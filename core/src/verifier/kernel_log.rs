@@ -72,14 +72,11 @@ impl KernelLog {
 
     /// The whole log: what was refused, if it was, and what verifying took.
     pub(super) fn finish(mut self, verification: &Verification) -> String {
-        match &verification.refusal {
-            Some(refusal) => {
-                for message in &refusal.messages {
-                    self.line(format_args!("{message}"));
-                }
-                self.text.push_str(&self.loop_states);
+        if let Some(refusal) = &verification.refusal {
+            for message in &refusal.messages {
+                self.line(format_args!("{message}"));
             }
-            None => {}
+            self.text.push_str(&self.loop_states);
         }
         self.line(format_args!(
             "processed {} insns (limit {MAX_PROCESSED}) max_states_per_insn {} total_states {} peak_states {} mark_read 0",
@@ -353,7 +350,11 @@ fn touched_registers(insn: Insn) -> u16 {
 /// Whether an instruction writes to the stack, rather than only learning of it or forgetting.
 fn writes_stack(insn: Insn) -> bool {
     match insn {
-        Insn::Store { .. } | Insn::Atomic { .. } => true,
+        Insn::Store { .. }
+        | Insn::Atomic { .. }
+        | Insn::Call {
+            target: CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
+        } => true,
         Insn::Call {
             target: CallTarget::Helper(number),
         } => {
@@ -367,20 +368,17 @@ fn writes_stack(insn: Insn) -> bool {
             };
             arguments.iter().any(fills)
         }
-        Insn::Call {
-            target: CallTarget::Kernel(_) | CallTarget::Kfunc { .. },
-        } => true,
         _ => false,
     }
 }
 
 /// The stack slot that a load or store accesses, as a set.
 fn accessed_slot(state: &State, insn: Insn) -> u64 {
-    let (base, off) = match insn {
-        Insn::Load { base, off, .. }
-        | Insn::Store { base, off, .. }
-        | Insn::Atomic { base, off, .. } => (base, off),
-        _ => return 0,
+    let (Insn::Load { base, off, .. }
+    | Insn::Store { base, off, .. }
+    | Insn::Atomic { base, off, .. }) = insn
+    else {
+        return 0;
     };
     let pointer = state.reg(base.index());
     let (Kind::Stack(_), Some(value)) = (pointer.kind, pointer.scalar.as_const(false)) else {

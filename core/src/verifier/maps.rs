@@ -43,13 +43,14 @@ impl Special {
     fn fits(self, map_type: MapType) -> bool {
         let plain = matches!(map_type, MapType::Hash | MapType::Array);
         match self {
-            Self::Timer | Self::WorkQueue | Self::TaskWork => plain || map_type == MapType::LruHash,
+            Self::Timer | Self::WorkQueue | Self::TaskWork | Self::ListHead | Self::Root => {
+                plain || map_type == MapType::LruHash
+            }
             Self::Pointer | Self::ReferenceCount => {
                 let more = matches!(map_type, MapType::LruHash | MapType::PercpuArray);
                 plain || more || map_type.is_per_cpu()
             }
             Self::SpinLock | Self::ResilientSpinLock => plain,
-            Self::ListHead | Self::Root => plain || map_type == MapType::LruHash,
         }
     }
 }

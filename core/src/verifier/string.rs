@@ -63,7 +63,7 @@ impl Verifier<'_> {
         };
         let numbers = vec![0; text.len().min(length as usize / 8)];
         let fits = helper::format(text, &numbers, &mut |_, _| None).is_ok();
-        if length % 8 != 0 || !fits {
+        if !length.is_multiple_of(8) || !fits {
             return reject("Invalid format string");
         }
         Ok(())

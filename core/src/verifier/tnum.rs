@@ -48,7 +48,7 @@ impl Tnum {
             return least;
         }
         // The highest bit that cannot be as it is, and the bits up to it.
-        let top = 63 - conflict.leading_zeros();
+        let top = conflict.ilog2();
         let low = u64::MAX >> (63 - top);
         if value & (1 << top) != 0 {
             return (least & !low) | (value & low);

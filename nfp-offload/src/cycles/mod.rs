@@ -179,7 +179,6 @@ impl std::ops::Add for Cost {
 
 impl Cost {
     /// Cycles until it is done if nobody else runs and memory is slow.
-    #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
     pub fn alone(&self) -> f64 {
         let waits = Wait::ALL.iter();
         let waiting: f64 = waits

@@ -1,11 +1,6 @@
 //! Packets a second from the cost of a packet: as many as the contexts of the micro-engines get done,
 //! which issue of instructions and waiting for memory bound, and as fit on the wire.
 
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "counts of a run, as means and rates"
-)]
-
 use super::threads::{Turns, packets_per_cycle};
 use super::{Cost, Cycles, Wait};
 use crate::profile::Card;

@@ -1,11 +1,6 @@
 //! The contexts of one micro-engine: while one waits for memory another runs. They take turns where
 //! they wait, not before, as the engine swaps them.
 
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "counts of a run, as means and rates"
-)]
-
 /// What a context does for a packet: it runs and waits in turn, and at the end it runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Turns {

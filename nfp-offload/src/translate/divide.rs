@@ -54,7 +54,7 @@ pub(super) fn divide(
 ) -> Translated {
     let d = low(dst);
     let (dividend, divisor) = facts.ranges.unwrap_or((Range::FULL, Range::constant(0)));
-    let is_known = divisor.as_constant().is_some() && dividend.max <= u64::from(u32::MAX);
+    let is_known = divisor.as_constant().is_some() && u32::try_from(dividend.max).is_ok();
     if mode == DefectMode::Fixed && !is_known {
         return Err(TranslateErrorKind::NotConstantDivision);
     }

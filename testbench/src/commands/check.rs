@@ -29,10 +29,6 @@ use crate::save_diff::{self, Case};
 /// Arguments of `iom check`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag of the command line"
-)]
 pub struct Args {
     #[command(flatten)]
     program: ProgramArgs,

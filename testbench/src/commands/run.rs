@@ -430,6 +430,10 @@ impl Outputs {
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one block for each part of the report"
+)]
 fn print(
     args: &Args,
     out: &mut dyn Write,

@@ -36,6 +36,10 @@ the kernel's; 2 usage or unreadable input; 4 no kernel to ask. docs/verifier.md 
 /// Arguments of `iom verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the command line"
+)]
 pub struct Args {
     #[command(flatten)]
     program: ProgramArgs,

@@ -29,9 +29,8 @@ pub(super) enum Ran {
 
 /// Runs the only program of a module on some packets.
 pub(super) fn run(module: Module, packets: usize, random: &mut Random) -> Ran {
-    let outcomes = match outcomes(module, packets, random) {
-        Ok(outcomes) => outcomes,
-        Err(_) => return Ran::NotRun,
+    let Ok(outcomes) = outcomes(module, packets, random) else {
+        return Ran::NotRun;
     };
     let mut ran = 0;
     for trap in outcomes {

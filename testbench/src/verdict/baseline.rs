@@ -221,14 +221,14 @@ mod tests {
     fn growth_beyond_the_limit_is_worse() {
         let (text, worse) = table(SAVED, 0.0);
         assert!(worse);
-        expect![[r#"
+        expect![[r"
             program  what           baseline        now  change
             prog     verdict          accept     accept
             prog     processed             8          9  +1 (+12.5 %)  worse
             prog     total_states          0          0  =
             prog     peak_states           0          0  =
             prog     stack                16          0  -16 (-100.0 %)
-        "#]]
+        "]]
         .assert_eq(&text);
         assert!(!table(SAVED, 50.0).1);
         assert!(

@@ -69,9 +69,8 @@ fn prologue(kind: &str) -> String {
             )
         },
     );
-    let clear: String = (1..=8)
-        .map(|word| format!("*(u64 *)(r10 - {}) = 0\n", 8 * word))
-        .collect();
+    let clear = |word| format!("*(u64 *)(r10 - {}) = 0", 8 * word);
+    let clear = (1..=8).map(clear).collect::<Vec<_>>().join("\n") + "\n";
     format!(
         ".map table hash key 4 value 64 max 4
          {MAPS}.license \"GPL\"

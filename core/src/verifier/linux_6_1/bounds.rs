@@ -319,7 +319,7 @@ fn narrow(s: &mut Scalar, value: u64, cond: Condition, half: bool, holds: bool) 
         (Condition::Ge, true) | (Condition::Lt, false) => at_least(s, value, half),
         (Condition::Ge, false) | (Condition::Lt, true) => at_most(s, value.wrapping_sub(1), half),
         (Condition::SignedGt, true) | (Condition::SignedLe, false) => {
-            signed_at_least(s, value.wrapping_add(1), half)
+            signed_at_least(s, value.wrapping_add(1), half);
         }
         (Condition::SignedGt, false) | (Condition::SignedLe, true) => {
             signed_at_most(s, value, half);
