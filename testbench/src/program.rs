@@ -234,8 +234,14 @@ impl LoadedProgram {
         };
         let name = &self.module.programs[self.entry].name;
         let mut lines = vec![format!("{backend} refuses program {name}")];
-        for reason in reasons {
-            self.explain_reason(reason, &mut lines);
+        let mut left: Vec<&Refusal> = reasons.iter().collect();
+        while let Some(first) = left.first().copied() {
+            let alike =
+                |reason: &&Refusal| reason.message == first.message && reason.fix == first.fix;
+            let (mut group, others): (Vec<_>, Vec<_>) = left.into_iter().partition(alike);
+            group.sort_by_key(|reason| reason.insn);
+            self.explain_reasons(&group, &mut lines);
+            left = others;
         }
         let log: Vec<_> = log.lines().collect();
         let end = &log[log.len().saturating_sub(LOG_LINES)..];
@@ -243,7 +249,17 @@ impl LoadedProgram {
         Failure::refused(lines.join("\n"))
     }
 
-    fn explain_reason(&self, reason: &Refusal, lines: &mut Vec<String>) {
+    /// Explains reasons with one message: all places, then once what is wrong.
+    fn explain_reasons(&self, reasons: &[&Refusal], lines: &mut Vec<String>) {
+        for reason in reasons {
+            self.explain_place(reason, lines);
+        }
+        let fix = reasons[0].fix.iter().map(String::as_str);
+        let message = reasons[0].message.lines().chain(fix);
+        lines.extend(message.map(|line| format!("    {line}")));
+    }
+
+    fn explain_place(&self, reason: &Refusal, lines: &mut Vec<String>) {
         let program = self.module.programs.get(reason.program);
         let other = program.filter(|_| reason.program != self.entry);
         let of = other.map_or(String::new(), |program| {
@@ -261,9 +277,6 @@ impl LoadedProgram {
                 .filter(|found| found.insn as usize == insn);
             lines.extend(what.map(|found| format!("    {}", found.what)));
         }
-        let fix = reason.fix.iter().map(String::as_str);
-        let message = reason.message.lines().chain(fix);
-        lines.extend(message.map(|line| format!("    {line}")));
     }
 }
 

@@ -65,16 +65,17 @@ impl Finding {
 
 /// A text with `N` for each number.
 fn without_numbers(text: &str) -> String {
+    let hex = |character: char| character == 'x' || character.is_ascii_hexdigit();
     let mut class = String::new();
     let mut in_number = false;
     for character in text.chars() {
-        let digit = character.is_ascii_digit() || in_number && character.is_ascii_hexdigit();
+        let digit = character.is_ascii_digit() || in_number && hex(character);
         if digit && !in_number {
             class.push('N');
         } else if !digit {
             class.push(character);
         }
-        in_number = digit || in_number && character == 'x';
+        in_number = digit;
     }
     class
 }
@@ -89,7 +90,7 @@ mod tests {
         let one = class("R3 invalid access, off=-12 at 0x1f");
         assert_eq!(
             one,
-            "accepted here, the kernel refuses: RN invalid access, off=-N at NxN"
+            "accepted here, the kernel refuses: RN invalid access, off=-N at N"
         );
         assert_eq!(one, class("R10 invalid access, off=-7 at 0xabc"));
     }
