@@ -114,7 +114,5 @@ fn text_of(value: &Value) -> String {
 }
 
 fn from_hex(text: &str) -> Vec<u8> {
-    let digits = text.as_bytes().chunks(2);
-    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-    digits.map(|pair| byte(pair).expect("hex digits")).collect()
+    iom_core::hex::decode(text).expect("hex digits")
 }
